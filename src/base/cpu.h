@@ -1,0 +1,30 @@
+// What this process may use of the machine: cores, quota, memory. Read once at start, printed by `doctor`.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace farthing {
+
+struct CpuBudget {
+  int32_t affinity = 1;         // CPUs this process may run on (sched_getaffinity; a cpuset shows here)
+  int32_t physical_cores = 1;   // distinct cores among those
+  double quota = 0;             // CPUs per second by cgroup cpu.max (v1: cpu.cfs_quota_us); 0: none
+  int32_t threads = 1;          // max(1, min(affinity, physical cores, quota rounded down))
+  std::string model_name;       // "Intel(R) Xeon(R) Processor"
+};
+
+CpuBudget cpu_budget();
+
+struct MemoryBudget {
+  int64_t total = 0;            // bytes of the machine
+  int64_t cgroup_limit = 0;     // 0: none
+  int64_t available = 0;        // min(MemAvailable, cgroup limit - in use)
+};
+
+MemoryBudget memory_budget();
+
+int64_t resident_bytes();       // of this process now
+int64_t peak_resident_bytes();  // of this process so far
+
+}  // namespace farthing

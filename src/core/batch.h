@@ -1,0 +1,34 @@
+// Batch: a flat list of slices for one forward pass. Prefill is count > 1, decode is count == 1, verification of k
+// drafted tokens is count == k + 1, chunked prefill is a smaller count. There is no phase flag anywhere.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/sequence.h"
+
+namespace farthing {
+
+struct Slice {
+  const Sequence* sequence = nullptr;  // valid until the batch is committed
+  int32_t first = 0;                   // position of the first token; == the sequence's n_stored
+  int32_t count = 0;                   // tokens [first, first + count) are computed
+  int32_t n_logits = 0;                // the last n_logits positions get logits
+};
+
+struct Batch {
+  std::vector<Slice> slices;
+
+  int32_t n_tokens() const {
+    int32_t n = 0;
+    for (const Slice& s : slices) n += s.count;
+    return n;
+  }
+  int32_t n_logits() const {
+    int32_t n = 0;
+    for (const Slice& s : slices) n += s.n_logits;
+    return n;
+  }
+};
+
+}  // namespace farthing

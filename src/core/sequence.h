@@ -1,0 +1,26 @@
+// Sequence: one token stream (one sample of a request) and where its KV lives.
+// Invariant: n_stored <= tokens.size(); blocks.size() >= blocks_for(n_stored).
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/block_table.h"
+#include "core/ids.h"
+
+namespace farthing {
+
+struct Sequence {
+  SequenceId id;
+  RequestId request;
+  uint32_t sample = 0;              // index among the request's samples
+  std::vector<TokenId> tokens;      // prompt, then what was generated
+  int32_t n_prompt = 0;
+  int32_t n_stored = 0;             // positions [0, n_stored) have their K/V in the pool
+  BlockTable blocks;
+
+  int32_t size() const { return static_cast<int32_t>(tokens.size()); }
+  int32_t n_generated() const { return size() - n_prompt; }
+};
+
+}  // namespace farthing

@@ -1,0 +1,38 @@
+// The sampler: logits of one position -> one token. A pure function of its arguments: chance is a counter-based
+// generator keyed by (seed, sample, position), so a token never depends on what else ran.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "core/event.h"
+#include "core/ids.h"
+#include "core/sampling_params.h"
+
+namespace farthing {
+
+struct SampleInput {
+  std::span<float> logits;              // [vocab]; scratch: penalties are written into it
+  std::span<const TokenId> prompt;      // for the repetition penalty
+  std::span<const TokenId> output;      // for all penalties
+  std::span<const TokenId> banned;      // never chosen (end-of-generation tokens before min_tokens)
+  uint32_t sample = 0;                  // which of the request's samples
+  uint32_t position = 0;                // of the token to be picked, in the sequence
+};
+
+struct Sampled {
+  TokenId token = 0;
+  std::optional<TokenLogprob> logprob;  // if params.logprobs >= 0; of the unmodified logits
+  std::vector<TokenLogprob> top;
+};
+
+// Order, as llama.cpp and vLLM: logit bias, penalties, temperature, top-k, top-p, min-p. Ties go to the lower id.
+// NaN logits count as minus infinity; if none is finite, the lowest allowed id is taken.
+Sampled sample_token(const SampleInput& input, const SamplingParams& params);
+
+// The uniform number in [0, 1) of (seed, sample, position): Philox4x32-10 (Salmon et al., SC 2011).
+double uniform(uint64_t seed, uint32_t sample, uint32_t position);
+
+}  // namespace farthing
