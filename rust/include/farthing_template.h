@@ -1,0 +1,1 @@
+/* Chat templates (rust/src/template). Included by farthing_rust.h. */

@@ -1,0 +1,1 @@
+/* Tokenizers (rust/src/tokenizer). Included by farthing_rust.h. */

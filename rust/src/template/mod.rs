@@ -1,0 +1,1 @@
+//! Chat templates: minijinja set up as `transformers` sets up jinja2.

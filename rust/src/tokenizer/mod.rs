@@ -1,0 +1,1 @@
+//! Tokenizers: from a GGUF vocabulary or a tokenizer.json.
