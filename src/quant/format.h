@@ -28,6 +28,8 @@ struct Format {
   int64_t qblock_bytes;
   // Decodes n values (a multiple of qblock_values) from src, bit for bit as the reference does.
   void (*decode)(const std::byte* src, float* dst, int64_t n);
+  // The inverse (F32, F16, BF16 and Q8_0: what weights are converted to at load); nullptr for the others.
+  void (*encode)(const float* src, std::byte* dst, int64_t n);
 };
 
 const Format& format_of(DType type);
