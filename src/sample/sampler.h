@@ -1,5 +1,6 @@
-// The sampler: logits of one position -> one token. A pure function of its arguments: chance is a counter-based
-// generator keyed by (seed, sample, position), so a token never depends on what else ran.
+// The sampler: logits of one position -> one token. A pure function of its arguments: chance is a
+// counter-based generator keyed by (seed, sample, position), so a token never depends on what else
+// ran.
 #pragma once
 
 #include <cstdint>
@@ -14,25 +15,28 @@
 namespace farthing {
 
 struct SampleInput {
-  std::span<float> logits;              // [vocab]; scratch: penalties are written into it
-  std::span<const TokenId> prompt;      // for the repetition penalty
-  std::span<const TokenId> output;      // for all penalties
-  std::span<const TokenId> banned;      // never chosen (end-of-generation tokens before min_tokens)
-  uint32_t sample = 0;                  // which of the request's samples
-  uint32_t position = 0;                // of the token to be picked, in the sequence
+  std::span<float> logits;          // [vocab], not empty; scratch: its contents are lost
+  std::span<const TokenId> prompt;  // for the repetition penalty
+  std::span<const TokenId> output;  // for all penalties
+  std::span<const TokenId> banned;  // never chosen (end-of-generation tokens before min_tokens)
+  uint32_t sample = 0;              // which of the request's samples
+  uint32_t position = 0;            // of the token to be picked, in the sequence
 };
 
 struct Sampled {
   TokenId token = 0;
   std::optional<TokenLogprob> logprob;  // if params.logprobs >= 0; of the unmodified logits
-  std::vector<TokenLogprob> top;
+  std::vector<TokenLogprob> top;        // params.logprobs of them, best first
 };
 
-// Order, as llama.cpp and vLLM: logit bias, penalties, temperature, top-k, top-p, min-p. Ties go to the lower id.
-// NaN logits count as minus infinity; if none is finite, the lowest allowed id is taken.
+// Order, as vLLM: logit bias, penalties, temperature, top-k, top-p (of what top-k left), min-p.
+// Ties go to the lower id. NaN logits count as minus infinity; plus infinities share the whole
+// probability; if all are minus infinity, the lowest id that isn't banned is taken. Ids outside the
+// vocabulary are ignored everywhere. A temperature below 1e-5 is greedy: one pass over the logits,
+// and no allocation unless logprobs are asked for.
 Sampled sample_token(const SampleInput& input, const SamplingParams& params);
 
-// The uniform number in [0, 1) of (seed, sample, position): Philox4x32-10 (Salmon et al., SC 2011).
+// The uniform number in [0, 1) of (seed, sample, position): Philox4x32-10 (sample/philox.h).
 double uniform(uint64_t seed, uint32_t sample, uint32_t position);
 
 }  // namespace farthing

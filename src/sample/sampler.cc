@@ -1,0 +1,202 @@
+#include "sample/sampler.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <utility>
+
+#include "base/check.h"
+#include "sample/candidates.h"
+#include "sample/logit_rules.h"
+#include "sample/philox.h"
+
+namespace farthing {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kGreedyBelow = 1e-5f;
+
+// Makes the largest logit finite: plus infinities become 0 and everything else minus infinity.
+float settle_infinities(std::span<float> logits, float largest) {
+  if (largest < kInfinity) return largest;
+  for (float& x : logits) x = x == kInfinity ? 0.0f : -kInfinity;
+  return 0.0f;
+}
+
+// exp((x - largest) / temperature): 1 for the likeliest token, 0 for NaN.
+float weight(float logit, float largest, float inverse_temperature) {
+  const float x = (logit - largest) * inverse_temperature;
+  return x > -100.0f ? std::exp(x) : 0.0f;
+}
+
+// Natural logarithms of the softmax of unmodified logits, kept while the sampler changes its input.
+class Logprobs {
+ public:
+  Logprobs(std::span<const float> logits, int32_t n_top)
+      : logits_(logits.begin(), logits.end()), n_top_(n_top) {
+    const float largest = settle_infinities(logits_, best_of(logits_).value);
+    double sum = 0;
+    for (float x : logits_) sum += weight(x, largest, 1.0f);
+    log_sum_ = largest + std::log(sum);
+  }
+
+  void report(TokenId chosen, Sampled& out) const {
+    out.logprob = of(chosen);
+    std::vector<Candidate> top = top_k_of(logits_, n_top_);
+    std::sort(top.begin(), top.end(), better);
+    for (const Candidate& c : top) out.top.push_back(of(c.id));
+  }
+
+ private:
+  TokenLogprob of(TokenId id) const {
+    const double value =
+        logits_[id] - log_sum_;  // NaN for a NaN logit, or if all are minus infinity
+    return {id, std::isnan(value) ? -kInfinity : static_cast<float>(value)};
+  }
+
+  std::vector<float> logits_;
+  int32_t n_top_;
+  double log_sum_ = 0;
+};
+
+TokenId lowest_allowed(size_t vocabulary, std::span<const TokenId> banned) {
+  for (size_t id = 0; id < vocabulary; ++id) {
+    if (std::find(banned.begin(), banned.end(), static_cast<TokenId>(id)) == banned.end()) {
+      return static_cast<TokenId>(id);
+    }
+  }
+  return 0;
+}
+
+// The candidates stand in the order of ids, so that a filter that removes nothing changes nothing.
+TokenId draw(const std::vector<Candidate>& candidates, double u) {
+  double total = 0;
+  for (const Candidate& c : candidates) total += c.value;
+  double left = u * total;
+  for (const Candidate& c : candidates) {
+    left -= c.value;
+    if (left < 0) return c.id;
+  }
+  return candidates.back().id;
+}
+
+// No filter: the weights take the place of the logits.
+TokenId draw_unfiltered(std::span<float> logits,
+                        float largest,
+                        float inverse_temperature,
+                        double u) {
+  double total = 0;
+  for (float& x : logits) {
+    x = weight(x, largest, inverse_temperature);
+    total += x;
+  }
+  double left = u * total;
+  TokenId last = 0;
+  for (size_t i = 0; i < logits.size(); ++i) {
+    if (logits[i] == 0) continue;
+    last = static_cast<TokenId>(i);
+    left -= logits[i];
+    if (left < 0) break;
+  }
+  return last;
+}
+
+// Every token that top-p or min-p could keep, as weights; `total` is the weight of the whole
+// vocabulary.
+std::vector<Candidate> likely_ones(std::span<float> logits,
+                                   float largest,
+                                   float inverse_temperature,
+                                   const SamplingParams& params,
+                                   double& total) {
+  total = 0;
+  for (float& x : logits) {
+    x = weight(x, largest, inverse_temperature);
+    total += x;
+  }
+  // Tokens below (1 - p) / n of the probability have less than 1 - p together: the nucleus needs
+  // none of them. Half of that, so that rounding can't matter.
+  double floor = params.min_p;
+  if (params.top_p < 1) {
+    floor =
+        std::max(floor, 0.5 * (1.0 - params.top_p) * total / static_cast<double>(logits.size()));
+  }
+  std::vector<Candidate> likely;
+  for (size_t i = 0; i < logits.size(); ++i) {
+    if (logits[i] > 0 && logits[i] >= floor) likely.push_back({static_cast<TokenId>(i), logits[i]});
+  }
+  return likely;
+}
+
+std::vector<Candidate> k_likeliest(std::span<const float> logits,
+                                   float largest,
+                                   float inverse_temperature,
+                                   int32_t k,
+                                   double& total) {
+  std::vector<Candidate> likely = top_k_of(logits, k);
+  total = 0;
+  for (Candidate& c : likely) c.value = weight(c.value, largest, inverse_temperature);
+  for (const Candidate& c : likely) total += c.value;
+  return likely;
+}
+
+TokenId draw_filtered(std::span<float> logits,
+                      float largest,
+                      float inverse_temperature,
+                      const SamplingParams& params,
+                      double u) {
+  const bool few = params.top_k > 0 && static_cast<size_t>(params.top_k) < logits.size();
+  double total = 0;
+  std::vector<Candidate> kept =
+      few ? k_likeliest(logits, largest, inverse_temperature, params.top_k, total)
+          : likely_ones(logits, largest, inverse_temperature, params, total);
+  if (params.top_p < 1) {
+    const Candidate last = nucleus_end(kept, params.top_p * total);
+    std::erase_if(kept, [&last](const Candidate& c) { return better(last, c); });
+  }
+  if (params.min_p > 0) {
+    // The likeliest token's weight is 1; it stays even if min_p is beyond its range.
+    const float least = std::min(params.min_p, 1.0f);
+    std::erase_if(kept, [least](const Candidate& c) { return c.value < least; });
+  }
+  return draw(kept, u);
+}
+
+TokenId pick(const SampleInput& input, const SamplingParams& params) {
+  const Candidate best = best_of(input.logits);
+  if (best.id < 0) return lowest_allowed(input.logits.size(), input.banned);
+  if (!(params.temperature >= kGreedyBelow)) return best.id;
+
+  const float largest = settle_infinities(input.logits, best.value);
+  const float inverse_temperature = 1.0f / params.temperature;
+  const double u = uniform(params.seed, input.sample, input.position);
+  const bool filtered = params.top_k > 0 || params.top_p < 1 || params.min_p > 0;
+  return filtered ? draw_filtered(input.logits, largest, inverse_temperature, params, u)
+                  : draw_unfiltered(input.logits, largest, inverse_temperature, u);
+}
+
+}  // namespace
+
+Sampled sample_token(const SampleInput& input, const SamplingParams& params) {
+  CHECK(!input.logits.empty());
+  std::optional<Logprobs> logprobs;
+  if (params.logprobs >= 0) logprobs.emplace(input.logits, params.logprobs);
+
+  apply_logit_bias(input.logits, params);
+  apply_penalties(input.logits, input.prompt, input.output, params);
+  apply_ban(input.logits, input.banned);
+
+  Sampled out;
+  out.token = pick(input, params);
+  if (logprobs) logprobs->report(out.token, out);
+  return out;
+}
+
+double uniform(uint64_t seed, uint32_t sample, uint32_t position) {
+  const PhiloxCounter words = philox4x32(
+      {position, sample, 0, 0}, {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)});
+  const uint64_t bits = (uint64_t{words[1]} << 32) | words[0];
+  return static_cast<double>(bits >> 11) * 0x1p-53;
+}
+
+}  // namespace farthing
