@@ -6,6 +6,7 @@
 
 Each violation is one line, file:line: what. Exit status 1 if there is any.
 """
+
 import argparse
 import pathlib
 import re
@@ -91,8 +92,12 @@ def check_walk(root):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--root", type=pathlib.Path, default=pathlib.Path(__file__).resolve().parent.parent)
-    parser.add_argument("--walk", action="store_true", help="check docs/WALK.md instead of the includes")
+    parser.add_argument(
+        "--root", type=pathlib.Path, default=pathlib.Path(__file__).resolve().parent.parent
+    )
+    parser.add_argument(
+        "--walk", action="store_true", help="check docs/WALK.md instead of the includes"
+    )
     options = parser.parse_args()
     problems, n = check_walk(options.root) if options.walk else check_includes(options.root / "src")
     for problem in problems:
