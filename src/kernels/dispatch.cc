@@ -1,0 +1,104 @@
+#include <cpuid.h>
+
+#include <array>
+
+#include "base/check.h"
+#include "base/checked.h"
+#include "kernels/act.h"
+#include "kernels/isa.h"
+#include "kernels/kernel_table.h"
+
+namespace farthing {
+namespace {
+
+constexpr std::array<std::string_view, kIsaCount> kNames = {
+    "ref", "avx2", "avxvnni", "avx512", "avx512vnni"};
+
+struct CpuidLeaf {
+  uint32_t a = 0, b = 0, c = 0, d = 0;
+};
+
+CpuidLeaf cpuid(uint32_t leaf, uint32_t subleaf) {
+  CpuidLeaf r;
+  __get_cpuid_count(leaf, subleaf, &r.a, &r.b, &r.c, &r.d);
+  return r;
+}
+
+constexpr bool bit(uint32_t word, int i) {
+  return (word >> i & 1u) != 0;
+}
+
+// Which register states the kernel saves at a context switch (XCR0); 0 without XSAVE.
+uint64_t enabled_states(const CpuidLeaf& leaf1) {
+  if (!bit(leaf1.c, 27)) return 0;
+  uint32_t low, high;
+  __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return static_cast<uint64_t>(high) << 32 | low;
+}
+
+// Bits as in the Intel SDM, volume 2A, table 3-8 (CPUID) and volume 1, section 13.3 (XCR0).
+std::array<bool, kIsaCount> detect() {
+  std::array<bool, kIsaCount> has{};
+  has[static_cast<size_t>(Isa::kRef)] = true;
+  const CpuidLeaf leaf1 = cpuid(1, 0);
+  const CpuidLeaf leaf7 = cpuid(7, 0);
+  const CpuidLeaf leaf7_1 = leaf7.a >= 1 ? cpuid(7, 1) : CpuidLeaf{};
+  const uint64_t states = enabled_states(leaf1);
+  constexpr uint64_t kYmm = 0x6, kZmm = 0xe6;
+
+  const bool avx2 = (states & kYmm) == kYmm && bit(leaf1.c, 28) && bit(leaf7.b, 5) &&
+                    bit(leaf1.c, 12) && bit(leaf1.c, 29);  // AVX, AVX2, FMA, F16C
+  const bool avx512 = avx2 && (states & kZmm) == kZmm && bit(leaf7.b, 16) && bit(leaf7.b, 17) &&
+                      bit(leaf7.b, 30) && bit(leaf7.b, 31);  // F, DQ, BW, VL
+  has[static_cast<size_t>(Isa::kAvx2)] = avx2;
+  has[static_cast<size_t>(Isa::kAvxVnni)] = avx2 && bit(leaf7_1.a, 4);
+  has[static_cast<size_t>(Isa::kAvx512)] = avx512;
+  has[static_cast<size_t>(Isa::kAvx512Vnni)] = avx512 && bit(leaf7.c, 11);
+  return has;
+}
+
+// nullptr: no kernels yet.
+const KernelTable* table_of(Isa isa) {
+  return isa == Isa::kRef ? &ref_kernels() : nullptr;
+}
+
+}  // namespace
+
+std::string_view isa_name(Isa isa) {
+  return kNames[static_cast<size_t>(isa)];
+}
+
+std::optional<Isa> isa_from_name(std::string_view name) {
+  for (size_t i = 0; i < kNames.size(); ++i) {
+    if (kNames[i] == name) return static_cast<Isa>(i);
+  }
+  return std::nullopt;
+}
+
+std::vector<Isa> supported_isas() {
+  static const std::array<bool, kIsaCount> has = detect();
+  std::vector<Isa> isas;
+  for (size_t i = 0; i < has.size(); ++i) {
+    const Isa isa = static_cast<Isa>(i);
+    if (has[i] && table_of(isa) != nullptr) isas.push_back(isa);
+  }
+  return isas;
+}
+
+Isa best_isa() {
+  return supported_isas().back();
+}
+
+int64_t act_bytes(ActFormat format, int64_t cols) {
+  if (format == ActFormat::kQ8_32)
+    return ceil_div(cols, kActGroup) * static_cast<int64_t>(sizeof(ActGroup));
+  return round_up(cols * static_cast<int64_t>(sizeof(float)), 64);
+}
+
+const KernelTable& kernel_table(Isa isa) {
+  const KernelTable* table = table_of(isa);
+  CHECK(table != nullptr);
+  return *table;
+}
+
+}  // namespace farthing

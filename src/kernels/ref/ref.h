@@ -1,0 +1,30 @@
+// The slow twin of every kernel: plain loops in f32, one thing per line, nothing clever. The other
+// tables are tested against these, and any entry another table lacks is served by them.
+#pragma once
+
+#include "kernels/kernel_table.h"
+
+namespace farthing {
+
+// matmul.cc: the rows of weights decoded to f32, activations in f32.
+using MatmulFn = void (*)(const MatmulTask&);
+MatmulFn ref_matmul(DType type);
+
+// act.cc
+void ref_pack_f32(const float* x, int64_t cols, std::byte* out);
+void ref_pack_q8_32(const float* x, int64_t cols, std::byte* out);
+
+// attention.cc
+using AttentionFn = void (*)(const AttentionTask&);
+using StoreKVFn = void (*)(const float* x, int64_t n, std::byte* out);
+StoreKVFn ref_store_kv(KVType type);
+AttentionFn ref_attention(KVType type);
+AttentionFn ref_attention_naive(KVType type);
+
+// rows.cc
+void ref_rms_norm(const float* x, const float* gain, int64_t n, float eps, float* out);
+void ref_silu_mul(const float* gate, const float* up, int64_t n, float* out);
+void ref_gelu_mul(const float* gate, const float* up, int64_t n, float* out);
+void ref_add(const float* x, int64_t n, float* inout);
+
+}  // namespace farthing

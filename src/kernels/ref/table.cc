@@ -1,0 +1,35 @@
+#include "kernels/ref/ref.h"
+
+namespace farthing {
+namespace {
+
+KernelTable make_table() {
+  KernelTable table;
+  table.isa = Isa::kRef;
+  for (const Format& f : all_formats()) {
+    const size_t i = static_cast<size_t>(f.type);
+    table.act_format[i] = ActFormat::kF32;
+    table.matmul[i] = ref_matmul(f.type);
+  }
+  table.pack_act = {ref_pack_f32, ref_pack_q8_32};
+  for (KVType type : {KVType::kF32, KVType::kF16, KVType::kBF16}) {
+    const size_t i = static_cast<size_t>(type);
+    table.store_kv[i] = ref_store_kv(type);
+    table.attention[i] = ref_attention(type);
+    table.attention_naive[i] = ref_attention_naive(type);
+  }
+  table.rms_norm = ref_rms_norm;
+  table.silu_mul = ref_silu_mul;
+  table.gelu_mul = ref_gelu_mul;
+  table.add = ref_add;
+  return table;
+}
+
+}  // namespace
+
+const KernelTable& ref_kernels() {
+  static const KernelTable table = make_table();
+  return table;
+}
+
+}  // namespace farthing

@@ -1,0 +1,100 @@
+// The slow twin against sums in double precision, written independently of it.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <numeric>
+
+#include "kernels/act.h"
+#include "kernels/test_util.h"
+
+namespace farthing {
+namespace {
+
+TEST(Ref, MatmulIsTheDotProductOfDecodedRows) {
+  const KernelTable& ref = ref_kernels();
+  for (const Format& f : all_formats()) {
+    const int64_t rows = 5, cols = 512, n_tokens = 3;
+    std::vector<std::byte> weights(bytes_for(f.type, rows * cols));
+    test::fill_weights(f.type, rows * cols, 11, weights.data());
+    const std::vector<float> x = test::random_floats(n_tokens * cols, 12);
+    std::vector<float> out(n_tokens * rows, -7.0f), decoded(rows * cols);
+    f.decode(weights.data(), decoded.data(), rows * cols);
+    ref.matmul[static_cast<size_t>(f.type)]({weights.data(),
+                                             bytes_for(f.type, cols),
+                                             cols,
+                                             reinterpret_cast<const std::byte*>(x.data()),
+                                             cols * 4,
+                                             n_tokens,
+                                             out.data(),
+                                             rows,
+                                             1,
+                                             rows});
+    for (int64_t t = 0; t < n_tokens; ++t) {
+      EXPECT_EQ(out[t * rows], -7.0f) << "row 0 was not asked for";
+      for (int64_t r = 1; r < rows; ++r) {
+        double want = 0, size = 0;
+        for (int64_t k = 0; k < cols; ++k) {
+          const double term = static_cast<double>(decoded[r * cols + k]) * x[t * cols + k];
+          want += term;
+          size += std::fabs(term);
+        }
+        EXPECT_NEAR(out[t * rows + r], want, size * 1e-6) << f.name;
+      }
+    }
+  }
+}
+
+TEST(Ref, PackedActivationsDecodeToTheirSource) {
+  const std::vector<float> x = test::random_floats(96, 3, 4.0f);
+  std::vector<ActGroup> groups(3);
+  ref_kernels().pack_act[1](x.data(), 96, reinterpret_cast<std::byte*>(groups.data()));
+  for (int g = 0; g < 3; ++g) {
+    const ActGroup& a = groups[g];
+    int low = 0, high = 0;
+    for (int i = 0; i < 32; ++i) {
+      EXPECT_NEAR(a.scale * a.q[i], x[32 * g + i], a.scale * 0.5001f);
+      (i < 16 ? low : high) += a.q[i];
+    }
+    EXPECT_EQ(a.neg_sum_low, -low);
+    EXPECT_EQ(a.neg_sum_high, -high);
+    EXPECT_EQ(a.neg_sum, -low - high);
+    EXPECT_FLOAT_EQ(a.sum, a.scale * static_cast<float>(low + high));
+    EXPECT_EQ(a.sum_low, a.scale * static_cast<float>(low));
+    EXPECT_EQ(a.sum_high, a.scale * static_cast<float>(high));
+  }
+}
+
+TEST(Ref, PackKeepsNansAndZeroes) {
+  std::vector<float> x(64, 0.0f);
+  x[40] = std::numeric_limits<float>::quiet_NaN();
+  std::vector<ActGroup> groups(2);
+  ref_kernels().pack_act[1](x.data(), 64, reinterpret_cast<std::byte*>(groups.data()));
+  EXPECT_EQ(groups[0].scale, 0.0f);
+  EXPECT_TRUE(std::isnan(groups[1].scale) && std::isnan(groups[1].sum));
+}
+
+TEST(Ref, RowFunctionsAreTheirDefinitions) {
+  const int64_t n = 37;
+  const std::vector<float> x = test::random_floats(n, 1, 3.0f), y = test::random_floats(n, 2);
+  std::vector<float> out(n);
+  const KernelTable& ref = ref_kernels();
+  const double mean = std::inner_product(x.begin(), x.end(), x.begin(), 0.0) / n;
+  ref.rms_norm(x.data(), y.data(), n, 1e-5f, out.data());
+  for (int64_t i = 0; i < n; ++i) EXPECT_NEAR(out[i], x[i] / std::sqrt(mean + 1e-5) * y[i], 1e-5);
+  ref.silu_mul(x.data(), y.data(), n, out.data());
+  for (int64_t i = 0; i < n; ++i)
+    EXPECT_NEAR(out[i], x[i] / (1 + std::exp(-double{x[i]})) * y[i], 1e-5);
+  ref.gelu_mul(x.data(), y.data(), n, out.data());
+  for (int64_t i = 0; i < n; ++i) {
+    const double v = x[i];
+    EXPECT_NEAR(out[i],
+                0.5 * v * (1 + std::tanh(0.7978845608028654 * (v + 0.044715 * v * v * v))) * y[i],
+                1e-5);
+  }
+  out = y;
+  ref.add(x.data(), n, out.data());
+  for (int64_t i = 0; i < n; ++i) EXPECT_EQ(out[i], x[i] + y[i]);
+}
+
+}  // namespace
+}  // namespace farthing
