@@ -1,0 +1,32 @@
+// Reads one GGUF image: header, metadata, tensor directory. Source:
+// https://github.com/ggml-org/ggml, docs/gguf.md. Does not know: what keys mean (general.alignment
+// apart), vocabularies, shards. Invariant of an accepted image: keys are unique; tensors have known
+// types, whole quant blocks per row, and lie aligned inside the image without overlapping. Tensors
+// and arrays point into the image, which must outlive them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "load/limits.h"
+#include "load/metadata.h"
+#include "quant/tensor_view.h"
+
+namespace farthing {
+
+struct GgufImage {
+  uint32_t version = 0;
+  uint64_t alignment = kDefaultAlignment;
+  uint64_t data_offset = 0;  // where tensor data begins
+  Metadata metadata;
+  std::vector<TensorView>
+      tensors;  // in file order; names may repeat (model_file.cc refuses that over all shards)
+};
+
+// Versions 2 and 3, little-endian. What it allocates is taken from `allowance`.
+Result<GgufImage> parse_gguf(std::span<const std::byte> image, Allowance& allowance);
+
+}  // namespace farthing
