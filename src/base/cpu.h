@@ -1,4 +1,6 @@
 // What this process may use of the machine: cores, quota, memory. Read once at start, printed by `doctor`.
+// `root` is put in front of /proc and /sys (tests keep a small copy of such trees); what can't be read counts as
+// not limited.
 #pragma once
 
 #include <cstdint>
@@ -14,15 +16,15 @@ struct CpuBudget {
   std::string model_name;       // "Intel(R) Xeon(R) Processor"
 };
 
-CpuBudget cpu_budget();
+CpuBudget cpu_budget(const std::string& root = "");
 
 struct MemoryBudget {
   int64_t total = 0;            // bytes of the machine
   int64_t cgroup_limit = 0;     // 0: none
-  int64_t available = 0;        // min(MemAvailable, cgroup limit - in use)
+  int64_t available = 0;        // min(MemAvailable, cgroup limit - in use); file cache counts as free
 };
 
-MemoryBudget memory_budget();
+MemoryBudget memory_budget(const std::string& root = "");
 
 int64_t resident_bytes();       // of this process now
 int64_t peak_resident_bytes();  // of this process so far
