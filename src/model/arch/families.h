@@ -1,0 +1,15 @@
+// One function per family: metadata -> ModelSpec. The list of names stands in model/registry.cc.
+#pragma once
+
+#include "base/result.h"
+#include "model/spec.h"
+#include "model/spec_reader.h"
+
+namespace farthing {
+
+Result<ModelSpec> llama_spec(const SpecReader& reader);
+Result<ModelSpec> qwen_spec(const SpecReader& reader);    // qwen2 and qwen3: they differ by tensors only
+Result<ModelSpec> gemma2_spec(const SpecReader& reader);
+Result<ModelSpec> gemma3_spec(const SpecReader& reader);
+
+}  // namespace farthing
