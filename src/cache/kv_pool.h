@@ -1,5 +1,5 @@
-// Owns: which KVBlocks are free. Does not know: bytes, tensors, sequences, time. (kv_store.h has the bytes.)
-// Invariant: free + leased == total; a block is leased at most once.
+// Owns: which KVBlocks are free. Does not know: bytes, tensors, sequences, time. (kv_store.h has
+// the bytes.) Invariant: free + leased == total; a block is leased at most once.
 #pragma once
 
 #include <cstdint>

@@ -4,13 +4,17 @@
 
 namespace farthing {
 
-int64_t KVStore::bytes_needed(const std::vector<KVShape>& layers, int64_t element_bytes, int32_t n_blocks) {
+int64_t KVStore::bytes_needed(const std::vector<KVShape>& layers,
+                              int64_t element_bytes,
+                              int32_t n_blocks) {
   int64_t bytes = 0;
   for (const KVShape& shape : layers) bytes += 2 * shape.plane_bytes(element_bytes) * n_blocks;
   return bytes;
 }
 
-Result<KVStore> KVStore::create(std::vector<KVShape> layers, int64_t element_bytes, int32_t n_blocks) {
+Result<KVStore> KVStore::create(std::vector<KVShape> layers,
+                                int64_t element_bytes,
+                                int32_t n_blocks) {
   KVStore store;
   store.element_bytes_ = element_bytes;
   int64_t offset = 0;

@@ -1,4 +1,5 @@
-// Model: a spec and its weights, read-only after loading. Owns the mapped file that the weights point into.
+// Model: a spec and its weights, read-only after loading. Owns the mapped file that the weights
+// point into.
 #pragma once
 
 #include <cstdint>
@@ -18,8 +19,8 @@ struct Model {
   ModelSpec spec;
   Weights weights;
 
-  std::vector<KVShape> kv_shapes() const;   // one per layer
-  int64_t n_parameters() const;             // values in all tensors of the file
+  std::vector<KVShape> kv_shapes() const;  // one per layer
+  int64_t n_parameters() const;            // values in all tensors of the file
   int64_t tensor_bytes() const;
 };
 

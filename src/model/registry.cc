@@ -13,8 +13,8 @@ struct Family {
 
 constexpr Family kFamilies[] = {
     {"llama", llama_spec},
-    {"qwen2", qwen_spec},
-    {"qwen3", qwen_spec},
+    {"qwen2", qwen2_spec},
+    {"qwen3", qwen3_spec},
     {"gemma2", gemma2_spec},
     {"gemma3", gemma3_spec},
 };

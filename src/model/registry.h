@@ -10,8 +10,8 @@
 
 namespace farthing {
 
-// The spec that the file's hyper-parameters state, each in range and consistent with the others and with the
-// embedding's shape (weights.h checks every tensor). kBadInput names the key.
+// The spec that the file's hyper-parameters state, each in range and consistent with the others and
+// with the embedding's shape (weights.h checks every tensor). kBadInput names the key.
 Result<ModelSpec> build_spec(const ModelFile& file);
 
 std::vector<std::string> supported_architectures();

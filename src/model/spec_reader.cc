@@ -20,20 +20,29 @@ constexpr int64_t kMaxVocab = 1 << 20;
 
 Result<int32_t> read_head_dim(const SpecReader& reader, int64_t d_model, int64_t n_heads) {
   if (d_model % n_heads != 0 && !reader.has("attention.key_length")) {
-    return bad_input("{} is {}, not a multiple of {} = {}", reader.key("embedding_length"), d_model,
-                     reader.key("attention.head_count"), n_heads);
+    return bad_input("{} is {}, not a multiple of {} = {}",
+                     reader.key("embedding_length"),
+                     d_model,
+                     reader.key("attention.head_count"),
+                     n_heads);
   }
   FARTHING_TRY(const int64_t key,
                reader.integer_or("attention.key_length", 1, kMaxHeadDim, d_model / n_heads));
   if (key < 1 || key > kMaxHeadDim) {
-    return bad_input("{} / {} is {}, outside 1..{}", reader.key("embedding_length"),
-                     reader.key("attention.head_count"), key, kMaxHeadDim);
+    return bad_input("{} / {} is {}, outside 1..{}",
+                     reader.key("embedding_length"),
+                     reader.key("attention.head_count"),
+                     key,
+                     kMaxHeadDim);
   }
-  FARTHING_TRY(const int64_t value, reader.integer_or("attention.value_length", 1, kMaxHeadDim, key));
+  FARTHING_TRY(const int64_t value,
+               reader.integer_or("attention.value_length", 1, kMaxHeadDim, key));
   if (value != key) {
     return bad_input("{} is {} but {} is {}: they must be equal for this architecture",
-                     reader.key("attention.value_length"), value,
-                     reader.key("attention.key_length"), key);
+                     reader.key("attention.value_length"),
+                     value,
+                     reader.key("attention.key_length"),
+                     key);
   }
   return static_cast<int32_t>(key);
 }
@@ -42,18 +51,25 @@ Result<int32_t> read_vocab_size(const SpecReader& reader, int64_t d_model) {
   const TensorView* embedding = reader.file().find("token_embd.weight");
   if (embedding == nullptr) return bad_input("tensor token_embd.weight is missing");
   if (embedding->n_dims != 2 || embedding->rows() > kMaxVocab) {
-    return bad_input("token_embd.weight: expected [{}, vocabulary up to {}], found {} dimensions of {} x {}",
-                     d_model, kMaxVocab, embedding->n_dims, embedding->cols(), embedding->rows());
+    return bad_input(
+        "token_embd.weight: expected [{}, vocabulary up to {}], found {} dimensions of {} x {}",
+        d_model,
+        kMaxVocab,
+        embedding->n_dims,
+        embedding->cols(),
+        embedding->rows());
   }
   const int64_t size = embedding->rows();
   FARTHING_TRY(const int64_t stated, reader.integer_or("vocab_size", 1, kMaxVocab, size));
   if (stated != size) {
-    return bad_input("{} is {}, but token_embd.weight has {} rows", reader.key("vocab_size"), stated, size);
+    return bad_input(
+        "{} is {}, but token_embd.weight has {} rows", reader.key("vocab_size"), stated, size);
   }
   const auto& vocab = reader.file().vocab;
   if (vocab && vocab->tokens.size() > static_cast<size_t>(size)) {
     return bad_input("tokenizer.ggml.tokens has {} entries, but token_embd.weight has {} rows",
-                     vocab->tokens.size(), size);
+                     vocab->tokens.size(),
+                     size);
   }
   return static_cast<int32_t>(size);
 }
@@ -140,7 +156,8 @@ Result<ModelSpec> read_common_spec(const SpecReader& reader, RopeSpec::Pairing p
   FARTHING_TRY(const int64_t experts, reader.integer_or("expert_count", 0, 1 << 16, 0));
   if (experts > 0) {
     return bad_input("{} is {}: mixture-of-experts models are not supported yet",
-                     reader.key("expert_count"), experts);
+                     reader.key("expert_count"),
+                     experts);
   }
   const int32_t layers = static_cast<int32_t>(n_layers);
   FARTHING_TRY(const auto n_heads, reader.per_layer("attention.head_count", 1, kMaxHeads, layers));
@@ -158,10 +175,14 @@ Result<ModelSpec> read_common_spec(const SpecReader& reader, RopeSpec::Pairing p
   for (int32_t i = 0; i < layers; ++i) {
     if (n_heads[i] % n_kv_heads[i] != 0) {
       return bad_input("{} is {}, not a multiple of {} = {} (layer {})",
-                       reader.key("attention.head_count"), n_heads[i],
-                       reader.key("attention.head_count_kv"), n_kv_heads[i], i);
+                       reader.key("attention.head_count"),
+                       n_heads[i],
+                       reader.key("attention.head_count_kv"),
+                       n_kv_heads[i],
+                       i);
     }
-    AttentionSpec attention{.n_heads = n_heads[i], .n_kv_heads = n_kv_heads[i], .head_dim = head_dim};
+    AttentionSpec attention{
+        .n_heads = n_heads[i], .n_kv_heads = n_kv_heads[i], .head_dim = head_dim};
     attention.scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
     spec.layers.push_back({attention, DenseFfnSpec{.d_ff = d_ff[i]}});
   }

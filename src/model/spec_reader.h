@@ -1,4 +1,5 @@
-// SpecReader: the hyper-parameters "<architecture>.*" of a file, with ranges. What the families share.
+// SpecReader: the hyper-parameters "<architecture>.*" of a file, with ranges. What the families
+// share.
 #pragma once
 
 #include <cstdint>
@@ -20,10 +21,19 @@ class SpecReader {
   std::string key(std::string_view suffix) const;
   bool has(std::string_view suffix) const { return file_.metadata.find(key(suffix)) != nullptr; }
   Result<int64_t> integer(std::string_view suffix, int64_t low, int64_t high) const;
-  Result<int64_t> integer_or(std::string_view suffix, int64_t low, int64_t high, int64_t otherwise) const;
+  Result<int64_t> integer_or(std::string_view suffix,
+                             int64_t low,
+                             int64_t high,
+                             int64_t otherwise) const;
   // One value for all layers, or an array of one per layer.
-  Result<std::vector<int32_t>> per_layer(std::string_view suffix, int64_t low, int64_t high, int32_t n_layers) const;
-  Result<double> number_or(std::string_view suffix, double low, double high, double otherwise) const;
+  Result<std::vector<int32_t>> per_layer(std::string_view suffix,
+                                         int64_t low,
+                                         int64_t high,
+                                         int32_t n_layers) const;
+  Result<double> number_or(std::string_view suffix,
+                           double low,
+                           double high,
+                           double otherwise) const;
   Result<std::optional<std::string>> string(std::string_view suffix) const;
   const ModelFile& file() const { return file_; }
 
@@ -31,8 +41,9 @@ class SpecReader {
   const ModelFile& file_;
 };
 
-// What every decoder of these families states: sizes, heads, feed-forward, eps; one rope at index 0 from rope.*
-// keys with its scaling (linear, YaRN, and the Llama 3 factors of rope_freqs.weight). Families adjust the result.
+// What every decoder of these families states: sizes, heads, feed-forward, eps; one rope at index 0
+// from rope.* keys with its scaling (linear, YaRN, and the Llama 3 factors of rope_freqs.weight).
+// Families adjust the result.
 Result<ModelSpec> read_common_spec(const SpecReader& reader, RopeSpec::Pairing pairing);
 
 // Frequencies base^(-2i/dims), divided by `factor` (linear scaling; 1: none).

@@ -1,9 +1,6 @@
 #include "model/weights.h"
 
-#include <cstring>
 #include <utility>
-
-#include "quant/encode.h"
 
 namespace farthing {
 namespace {
@@ -17,17 +14,24 @@ class Binder {
     const TensorView* tensor = file_.find(name);
     if (tensor == nullptr) return bad_input("tensor {} is missing", name);
     if (tensor->n_dims != 2 || tensor->cols() != cols || tensor->rows() != rows) {
-      return bad_input("tensor {} is {} x {}, expected {} x {}", name, tensor->cols(),
-                       tensor->rows(), cols, rows);
+      return bad_input("tensor {} is {} x {}, expected {} x {}",
+                       name,
+                       tensor->cols(),
+                       tensor->rows(),
+                       cols,
+                       rows);
     }
     out = WeightMatrix{tensor->type, rows, cols, tensor->bytes.data()};
     if (dry_run_) return {};
     switch (mode_) {
-      case WeightMode::kNative: return {};
-      case WeightMode::kF32: return convert(DType::kF32, out);
+      case WeightMode::kNative:
+        return {};
+      case WeightMode::kF32:
+        return convert(DType::kF32, out);
       // Rows that aren't whole groups of 32 stay as they are, as quantisers of files leave them.
-      case WeightMode::kInt8: return cols % format_of(DType::kQ8_0).qblock_values == 0
-                                         ? convert(DType::kQ8_0, out) : Status{};
+      case WeightMode::kInt8:
+        return cols % format_of(DType::kQ8_0).qblock_values == 0 ? convert(DType::kQ8_0, out)
+                                                                 : Status{};
     }
     return {};
   }
@@ -39,8 +43,11 @@ class Binder {
       return required ? Status(bad_input("tensor {} is missing", name)) : Status{};
     }
     if (tensor->n_dims != 1 || tensor->size() != n) {
-      return bad_input("tensor {} has {} dimensions and {} values, expected one of {}", name,
-                       tensor->n_dims, tensor->size(), n);
+      return bad_input("tensor {} has {} dimensions and {} values, expected one of {}",
+                       name,
+                       tensor->n_dims,
+                       tensor->size(),
+                       n);
     }
     if (dry_run_) return {};
     FARTHING_TRY(Buffer buffer, Buffer::allocate(static_cast<size_t>(n) * sizeof(float)));
@@ -55,16 +62,13 @@ class Binder {
  private:
   Status convert(DType type, WeightMatrix& m) {
     if (m.type == type) return {};
-    FARTHING_TRY(Buffer buffer, Buffer::allocate(static_cast<size_t>(bytes_for(type, m.cols) * m.rows)));
+    FARTHING_TRY(Buffer buffer,
+                 Buffer::allocate(static_cast<size_t>(bytes_for(type, m.cols) * m.rows)));
     std::vector<float> row(static_cast<size_t>(m.cols));
     for (int64_t r = 0; r < m.rows; ++r) {
       format_of(m.type).decode(m.data + r * m.row_bytes(), row.data(), m.cols);
       std::byte* to = buffer.data() + r * bytes_for(type, m.cols);
-      if (type == DType::kF32) {
-        std::memcpy(to, row.data(), row.size() * sizeof(float));
-      } else {
-        encode_q8_0(row.data(), to, m.cols);
-      }
+      format_of(type).encode(row.data(), to, m.cols);
     }
     m.type = type;
     m.data = buffer.data();
@@ -83,26 +87,38 @@ Status bind_layer(Binder& b, const ModelSpec& spec, int32_t i, LayerWeights& w) 
   const int64_t q_dim = int64_t{a.n_heads} * a.head_dim;
   const int64_t kv_dim = int64_t{a.n_kv_heads} * a.head_dim;
   const int64_t d_ff = spec.ffn(i).d_ff;
-  const bool post_norms = spec.architecture == "gemma2" || spec.architecture == "gemma3";
-  const bool qk_norm = spec.architecture == "qwen3" || spec.architecture == "gemma3";
+  const bool post_norms = spec.layers[i].post_norms;
 
-  struct Matrix { const char* name; int64_t cols, rows; WeightMatrix* out; };
+  struct Matrix {
+    const char* name;
+    int64_t cols, rows;
+    WeightMatrix* out;
+  };
   const Matrix matrices[] = {
-      {"attn_q", d, q_dim, &w.q},    {"attn_k", d, kv_dim, &w.k},  {"attn_v", d, kv_dim, &w.v},
-      {"attn_output", q_dim, d, &w.o}, {"ffn_gate", d, d_ff, &w.gate}, {"ffn_up", d, d_ff, &w.up},
+      {"attn_q", d, q_dim, &w.q},
+      {"attn_k", d, kv_dim, &w.k},
+      {"attn_v", d, kv_dim, &w.v},
+      {"attn_output", q_dim, d, &w.o},
+      {"ffn_gate", d, d_ff, &w.gate},
+      {"ffn_up", d, d_ff, &w.up},
       {"ffn_down", d_ff, d, &w.down},
   };
   for (const Matrix& m : matrices) {
     FARTHING_TRY_VOID(b.matrix(fmt::format("blk.{}.{}.weight", i, m.name), m.cols, m.rows, *m.out));
   }
-  struct Vector { const char* name; int64_t n; bool required; WeightVector* out; };
+  struct Vector {
+    const char* name;
+    int64_t n;
+    bool required;
+    WeightVector* out;
+  };
   const Vector vectors[] = {
       {"attn_norm.weight", d, true, &w.attn_norm},
       {"ffn_norm.weight", d, true, &w.ffn_norm},
       {"post_attention_norm.weight", d, post_norms, &w.attn_post_norm},
       {"post_ffw_norm.weight", d, post_norms, &w.ffn_post_norm},
-      {"attn_q_norm.weight", a.head_dim, qk_norm, &w.q_norm},
-      {"attn_k_norm.weight", a.head_dim, qk_norm, &w.k_norm},
+      {"attn_q_norm.weight", a.head_dim, a.qk_norm, &w.q_norm},
+      {"attn_k_norm.weight", a.head_dim, a.qk_norm, &w.k_norm},
       {"attn_q.bias", q_dim, false, &w.q_bias},
       {"attn_k.bias", kv_dim, false, &w.k_bias},
       {"attn_v.bias", kv_dim, false, &w.v_bias},
@@ -120,7 +136,8 @@ Status bind_layer(Binder& b, const ModelSpec& spec, int32_t i, LayerWeights& w) 
 Result<Weights> bind(const ModelSpec& spec, const ModelFile& file, WeightMode mode, bool dry_run) {
   Binder binder(file, mode, dry_run);
   Weights weights;
-  FARTHING_TRY_VOID(binder.matrix("token_embd.weight", spec.d_model, spec.vocab_size, weights.embedding));
+  FARTHING_TRY_VOID(
+      binder.matrix("token_embd.weight", spec.d_model, spec.vocab_size, weights.embedding));
   weights.tied = file.find("output.weight") == nullptr;
   weights.head = weights.embedding;
   if (!weights.tied) {
@@ -141,7 +158,8 @@ Result<Weights> bind_weights(const ModelSpec& spec, const ModelFile& file, Weigh
 }
 
 Status check_weights(const ModelSpec& spec, const ModelFile& file) {
-  FARTHING_TRY([[maybe_unused]] auto weights, bind(spec, file, WeightMode::kNative, /*dry_run=*/true));
+  FARTHING_TRY([[maybe_unused]] auto weights,
+               bind(spec, file, WeightMode::kNative, /*dry_run=*/true));
   return {};
 }
 

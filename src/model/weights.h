@@ -1,5 +1,6 @@
-// Weights: a file's tensors under the names the forward loop uses, every shape checked against the spec.
-// Native weights are views into the mapped file; converted ones (--weights f32|int8) are owned here.
+// Weights: a file's tensors under the names the forward loop uses, every shape checked against the
+// spec. Native weights are views into the mapped file; converted ones (--weights f32|int8) are
+// owned here.
 #pragma once
 
 #include <cstdint>
@@ -33,7 +34,7 @@ using WeightVector = std::span<const float>;
 
 struct LayerWeights {
   WeightVector attn_norm, attn_post_norm, ffn_norm, ffn_post_norm;
-  WeightVector q_norm, k_norm;              // [head_dim]
+  WeightVector q_norm, k_norm;  // [head_dim]
   WeightMatrix q, k, v, o;
   WeightVector q_bias, k_bias, v_bias, o_bias;
   WeightMatrix gate, up, down;
@@ -41,12 +42,12 @@ struct LayerWeights {
 };
 
 struct Weights {
-  WeightMatrix embedding;                   // [vocab][d_model]; one row is decoded per token
-  WeightMatrix head;                        // [vocab][d_model]; the embedding again if tied
+  WeightMatrix embedding;  // [vocab][d_model]; one row is decoded per token
+  WeightMatrix head;       // [vocab][d_model]; the embedding again if tied
   WeightVector final_norm;
   std::vector<LayerWeights> layers;
   bool tied = false;
-  std::vector<Buffer> owned;                // converted matrices and vectors
+  std::vector<Buffer> owned;  // converted matrices and vectors
 };
 
 // kBadInput names the tensor and both shapes; kNoResource if converted weights don't fit.

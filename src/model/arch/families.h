@@ -8,7 +8,8 @@
 namespace farthing {
 
 Result<ModelSpec> llama_spec(const SpecReader& reader);
-Result<ModelSpec> qwen_spec(const SpecReader& reader);    // qwen2 and qwen3: they differ by tensors only
+Result<ModelSpec> qwen2_spec(const SpecReader& reader);
+Result<ModelSpec> qwen3_spec(const SpecReader& reader);
 Result<ModelSpec> gemma2_spec(const SpecReader& reader);
 Result<ModelSpec> gemma3_spec(const SpecReader& reader);
 

@@ -1,5 +1,5 @@
-// Gemma 2 (Gemma Team, 2024) and Gemma 3 (2025). Norm weights are stored with +1 in the file; embeddings are
-// scaled by sqrt(d_model); the head is the embedding.
+// Gemma 2 (Gemma Team, 2024) and Gemma 3 (2025). Norm weights are stored with +1 in the file;
+// embeddings are scaled by sqrt(d_model); the head is the embedding.
 #include <cmath>
 
 #include "model/arch/families.h"
@@ -14,7 +14,8 @@ constexpr int32_t kGemma3LayersOf27B = 62;
 Result<ModelSpec> gemma_spec(const SpecReader& reader, int32_t period, int32_t layers_of_27b) {
   FARTHING_TRY(ModelSpec spec, read_common_spec(reader, RopeSpec::Pairing::kHalves));
   spec.embedding_scale = std::sqrt(static_cast<float>(spec.d_model));
-  FARTHING_TRY(const int64_t window, reader.integer_or("attention.sliding_window", 1, 1 << 24, 4096));
+  FARTHING_TRY(const int64_t window,
+               reader.integer_or("attention.sliding_window", 1, 1 << 24, 4096));
   for (int32_t i = 0; i < spec.n_layers(); ++i) {
     auto& attention = std::get<AttentionSpec>(spec.layers[i].mixer);
     if (i % period != period - 1) attention.window = static_cast<int32_t>(window);
@@ -22,6 +23,7 @@ Result<ModelSpec> gemma_spec(const SpecReader& reader, int32_t period, int32_t l
     if (spec.n_layers() == layers_of_27b) {
       attention.scale = 1.0f / std::sqrt(static_cast<float>(spec.d_model / attention.n_heads));
     }
+    spec.layers[i].post_norms = true;
     std::get<DenseFfnSpec>(spec.layers[i].ffn).activation = DenseFfnSpec::Activation::kGelu;
   }
   return spec;
@@ -31,7 +33,8 @@ Result<ModelSpec> gemma_spec(const SpecReader& reader, int32_t period, int32_t l
 
 Result<ModelSpec> gemma2_spec(const SpecReader& reader) {
   FARTHING_TRY(ModelSpec spec, gemma_spec(reader, 2, kGemma2LayersOf27B));
-  FARTHING_TRY(const double attention_cap, reader.number_or("attn_logit_softcapping", 0, 1e6, 50.0));
+  FARTHING_TRY(const double attention_cap,
+               reader.number_or("attn_logit_softcapping", 0, 1e6, 50.0));
   FARTHING_TRY(const double final_cap, reader.number_or("final_logit_softcapping", 0, 1e6, 30.0));
   spec.final_softcap = static_cast<float>(final_cap);
   for (LayerSpec& layer : spec.layers) {
@@ -45,10 +48,12 @@ Result<ModelSpec> gemma3_spec(const SpecReader& reader) {
   FARTHING_TRY(const double final_cap, reader.number_or("final_logit_softcapping", 0, 1e6, 0.0));
   spec.final_softcap = static_cast<float>(final_cap);
   // Sliding layers rotate with a base of their own, unscaled.
-  FARTHING_TRY(const double local_base, reader.number_or("rope.freq_base_swa", 1.0001, 1e12, 10000.0));
+  FARTHING_TRY(const double local_base,
+               reader.number_or("rope.freq_base_swa", 1.0001, 1e12, 10000.0));
   spec.ropes.push_back(plain_rope(RopeSpec::Pairing::kHalves, spec.ropes[0].dims, local_base, 1.0));
   for (LayerSpec& layer : spec.layers) {
     auto& attention = std::get<AttentionSpec>(layer.mixer);
+    attention.qk_norm = true;
     if (attention.window > 0) attention.rope = 1;
   }
   return spec;

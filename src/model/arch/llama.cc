@@ -1,4 +1,5 @@
-// Llama 2 and 3, SmolLM2, Mistral. Their files hold Q and K with rows permuted for adjacent-pair RoPE.
+// Llama 2 and 3, SmolLM2, Mistral. Their files hold Q and K with rows permuted for adjacent-pair
+// RoPE.
 #include "model/arch/families.h"
 
 namespace farthing {
