@@ -25,7 +25,9 @@ struct LoadedModel {
   std::string description;  // "llama 135M Q4_1"
   Tokenizer tokenizer;
   std::optional<ChatTemplate> chat_template;
-  std::string chat_template_error;  // why there is none, although the file carries one
+  std::string chat_template_error;             // why there is none, although the file carries one
+  std::vector<std::string> control_spellings;  // of the tokens that only a template may write
+  std::vector<TokenId> end_tokens;             // every token that ends a generation
   std::unique_ptr<Model> model;
   int64_t file_bytes = 0;
   int64_t n_parameters = 0;

@@ -14,24 +14,30 @@ int64_t tiles_of(const Projection& p) {
   return ceil_div(p.weight->rows, kTileRows);
 }
 
-// The widest group of any ActFormat: packed rows are sized for columns rounded up to it.
-constexpr int64_t kGroup = 256;
+constexpr int64_t kGroup = 32;  // values that share an activation scale
+
+int64_t packed_bytes(ActFormat format, int64_t max_tokens, int64_t max_cols) {
+  if (format == ActFormat::kF32) return 0;  // used as they are
+  return max_tokens * act_bytes(format, round_up(max_cols, kGroup));
+}
 
 }  // namespace
 
 Result<Linear> Linear::create(int64_t max_tokens, int64_t max_cols) {
   Linear linear;
-  for (ActFormat format : {ActFormat::kQ8_32, ActFormat::kQ8_256}) {
-    const int64_t bytes = max_tokens * act_bytes(format, round_up(max_cols, kGroup));
-    FARTHING_TRY(linear.packed_[static_cast<size_t>(format)],
-                 Buffer::allocate(static_cast<size_t>(bytes)));
+  for (size_t f = 0; f < kActFormatCount; ++f) {
+    const int64_t bytes = packed_bytes(static_cast<ActFormat>(f), max_tokens, max_cols);
+    FARTHING_TRY(linear.packed_[f], Buffer::allocate(static_cast<size_t>(bytes)));
   }
   return linear;
 }
 
 int64_t Linear::bytes_needed(int64_t max_tokens, int64_t max_cols) {
-  return max_tokens * (act_bytes(ActFormat::kQ8_32, round_up(max_cols, kGroup)) +
-                       act_bytes(ActFormat::kQ8_256, round_up(max_cols, kGroup)));
+  int64_t bytes = 0;
+  for (size_t f = 0; f < kActFormatCount; ++f) {
+    bytes += packed_bytes(static_cast<ActFormat>(f), max_tokens, max_cols);
+  }
+  return bytes;
 }
 
 void Linear::apply(const Exec& exec,
