@@ -100,32 +100,16 @@ Result<std::vector<int32_t>> SpecReader::per_layer(std::string_view suffix,
                                                    int64_t high,
                                                    int32_t n_layers) const {
   const std::string name = key(suffix);
-  std::vector<int32_t> out;
-  auto take_all = [&](const auto& items) -> Status {
-    if (items.size() != static_cast<size_t>(n_layers)) {
-      return bad_input("{} has {} values for {} layers", name, items.size(), n_layers);
-    }
-    for (size_t i = 0; i < items.size(); ++i) {
-      if (std::cmp_less(items[i], low) || std::cmp_greater(items[i], high)) {
-        return bad_input("{}[{}] is {}, outside {}..{}", name, i, items[i], low, high);
-      }
-      out.push_back(static_cast<int32_t>(items[i]));
-    }
-    return {};
-  };
-  if (const MetaValue* value = file_.metadata.find(name)) {
-    if (const auto* items = std::get_if<std::vector<int64_t>>(value)) {
-      FARTHING_TRY_VOID(take_all(*items));
-      return out;
-    }
-    if (const auto* items = std::get_if<std::vector<uint64_t>>(value)) {
-      FARTHING_TRY_VOID(take_all(*items));
-      return out;
-    }
+  FARTHING_TRY(const auto values, file_.metadata.integers(name, low, high));
+  if (!values) return bad_input("{} is missing", name);
+  if (values->size() == 1) {
+    return std::vector<int32_t>(static_cast<size_t>(n_layers),
+                                static_cast<int32_t>(values->front()));
   }
-  FARTHING_TRY(const int64_t one, integer(suffix, low, high));
-  out.assign(static_cast<size_t>(n_layers), static_cast<int32_t>(one));
-  return out;
+  if (values->size() != static_cast<size_t>(n_layers)) {
+    return bad_input("{} has {} values for {} layers", name, values->size(), n_layers);
+  }
+  return std::vector<int32_t>(values->begin(), values->end());
 }
 
 Result<double> SpecReader::number_or(std::string_view suffix,
