@@ -36,8 +36,11 @@ class Tokenizer {
   Result<std::vector<TokenId>> encode(std::string_view text, EncodeOptions options = {}) const;
   // The exact bytes of the ids (which need not be UTF-8). Ids outside the vocabulary are kBadInput.
   Result<std::string> decode(std::span<const TokenId> ids, bool skip_special = false) const;
-  // The bytes that one token adds in the middle of a text; control tokens give their spelling.
+  // The bytes that one token adds in the middle of a text; control tokens give their spelling, ids outside the
+  // vocabulary nothing. Valid as long as the tokenizer.
   std::string_view piece(TokenId id) const;
+  // The piece of a text's first shown token: a vocabulary that puts a space before a text takes it away here.
+  std::string_view without_leading_space(TokenId id, std::string_view piece) const;
 
   int32_t vocab_size() const;
   bool is_control(TokenId id) const;            // control or unknown: not shown with skip_special
