@@ -33,10 +33,12 @@ struct Vocab {
   std::string precompiled_charsmap;  // unigram models only; raw bytes
 
   std::optional<TokenId> bos, eos, eot, eom, unknown, separator, padding, cls, mask;
-  std::optional<TokenId> fim_pad, fim_rep, fim_sep;  // fill-in-the-middle markers: they end a generation too
+  std::optional<TokenId> fim_pad, fim_rep,
+      fim_sep;  // fill-in-the-middle markers: they end a generation too
   std::optional<bool> add_bos, add_eos, add_sep, add_space_prefix, remove_extra_whitespaces;
   std::optional<bool> lowercase, strip_accents;  // tokenizer.ggml.normalizer.*: WordPiece only
-  std::string model_name;  // general.name: phi-3's special tokens, known by it, swallow the space after them
+  std::string model_name;  // general.name: phi-3's special tokens, known by it, swallow the space
+                           // after them
 
   std::string chat_template;  // tokenizer.chat_template; empty if the model has none
 };

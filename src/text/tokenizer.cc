@@ -33,9 +33,13 @@ std::string take_message(FarthingBytes bytes) {
   return message;
 }
 
-int32_t id_of(std::optional<TokenId> id) { return id.value_or(-1); }
+int32_t id_of(std::optional<TokenId> id) {
+  return id.value_or(-1);
+}
 
-int8_t tristate(std::optional<bool> value) { return value ? static_cast<int8_t>(*value) : -1; }
+int8_t tristate(std::optional<bool> value) {
+  return value ? static_cast<int8_t>(*value) : -1;
+}
 
 }  // namespace
 
@@ -44,7 +48,8 @@ struct Tokenizer::Impl {
   FarthingTokenizerInfo info;
   std::vector<std::string> warnings;
 
-  explicit Impl(Handle made) : handle(std::move(made)), info(farthing_tokenizer_info(handle.get())) {
+  explicit Impl(Handle made)
+      : handle(std::move(made)), info(farthing_tokenizer_info(handle.get())) {
     for (uint32_t i = 0; i < info.n_warnings; ++i) {
       warnings.emplace_back(view_of(farthing_tokenizer_warning(handle.get(), i)));
     }
@@ -105,7 +110,8 @@ Result<Tokenizer> Tokenizer::from_vocab(const Vocab& vocab) {
   };
   void* handle = nullptr;
   FarthingBytes error = {};
-  if (!farthing_tokenizer_from_vocab(&flat, &handle, &error)) return bad_input("{}", take_message(error));
+  if (!farthing_tokenizer_from_vocab(&flat, &handle, &error))
+    return bad_input("{}", take_message(error));
   return Tokenizer(std::make_unique<Impl>(Handle(handle)));
 }
 
@@ -113,8 +119,14 @@ Result<std::vector<TokenId>> Tokenizer::encode(std::string_view text, EncodeOpti
   FarthingIds ids = {};
   FarthingBytes error = {};
   const FarthingSlice bytes = slice_of(text);
-  if (!farthing_tokenizer_encode(impl_->handle.get(), bytes.data, bytes.len, options.add_special,
-                                 options.parse_special, options.guard, &ids, &error)) {
+  if (!farthing_tokenizer_encode(impl_->handle.get(),
+                                 bytes.data,
+                                 bytes.len,
+                                 options.add_special,
+                                 options.parse_special,
+                                 options.guard,
+                                 &ids,
+                                 &error)) {
     return bad_input("{}", take_message(error));
   }
   std::vector<TokenId> tokens(ids.data, ids.data + ids.len);
@@ -153,14 +165,26 @@ std::string_view Tokenizer::piece(TokenId id) const {
   return piece;
 }
 
-int32_t Tokenizer::vocab_size() const { return static_cast<int32_t>(impl_->info.n_tokens); }
-bool Tokenizer::is_control(TokenId id) const { return impl_->has_flag(id, FARTHING_PIECE_CONTROL); }
+int32_t Tokenizer::vocab_size() const {
+  return static_cast<int32_t>(impl_->info.n_tokens);
+}
+bool Tokenizer::is_control(TokenId id) const {
+  return impl_->has_flag(id, FARTHING_PIECE_CONTROL);
+}
 bool Tokenizer::is_end_of_generation(TokenId id) const {
   return impl_->has_flag(id, FARTHING_PIECE_ENDS_GENERATION);
 }
-TokenId Tokenizer::bos() const { return impl_->info.bos; }
-TokenId Tokenizer::eos() const { return impl_->info.eos; }
-bool Tokenizer::adds_bos() const { return impl_->info.adds_bos; }
-const std::vector<std::string>& Tokenizer::warnings() const { return impl_->warnings; }
+TokenId Tokenizer::bos() const {
+  return impl_->info.bos;
+}
+TokenId Tokenizer::eos() const {
+  return impl_->info.eos;
+}
+bool Tokenizer::adds_bos() const {
+  return impl_->info.adds_bos;
+}
+const std::vector<std::string>& Tokenizer::warnings() const {
+  return impl_->warnings;
+}
 
 }  // namespace farthing

@@ -11,14 +11,20 @@ struct Scan {
   enum { kCharacter, kUnfinished, kBad } state;
 };
 
-// What the second byte of a character may be: it rules out overlong forms, surrogates and beyond U+10FFFF.
+// What the second byte of a character may be: it rules out overlong forms, surrogates and beyond
+// U+10FFFF.
 bool second_byte_fits(uint8_t lead, uint8_t second) {
   switch (lead) {
-    case 0xE0: return second >= 0xA0 && second <= 0xBF;
-    case 0xED: return second >= 0x80 && second <= 0x9F;
-    case 0xF0: return second >= 0x90 && second <= 0xBF;
-    case 0xF4: return second >= 0x80 && second <= 0x8F;
-    default: return second >= 0x80 && second <= 0xBF;
+    case 0xE0:
+      return second >= 0xA0 && second <= 0xBF;
+    case 0xED:
+      return second >= 0x80 && second <= 0x9F;
+    case 0xF0:
+      return second >= 0x90 && second <= 0xBF;
+    case 0xF4:
+      return second >= 0x80 && second <= 0x8F;
+    default:
+      return second >= 0x80 && second <= 0xBF;
   }
 }
 

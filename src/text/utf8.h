@@ -1,5 +1,5 @@
-// Does not know: tokens. UTF-8 (RFC 3629) as the Unicode Standard, chapter 3.9, replaces what is ill-formed: each
-// maximal part of a character, and each byte that begins none, is one U+FFFD.
+// Does not know: tokens. UTF-8 (RFC 3629) as the Unicode Standard, chapter 3.9, replaces what is
+// ill-formed: each maximal part of a character, and each byte that begins none, is one U+FFFD.
 #pragma once
 
 #include <cstddef>
