@@ -1,5 +1,4 @@
-// The ids that cross folders. A token id is a plain integer: it indexes vocabularies and logits
-// everywhere.
+// The ids that cross folders. A token id is a plain integer: it indexes vocabularies and logits everywhere.
 #pragma once
 
 #include <cstdint>

@@ -129,11 +129,11 @@ namespace detail {
 
 class Encoder {
  public:
-  explicit Encoder(GgufBytes& out) : out_(out) {}
+  Encoder(GgufBytes& out, bool with_fields) : out_(out), with_fields_(with_fields) {}
 
   template <class T>
-  void integer(T value, std::string name) {
-    out_.fields.push_back({out_.bytes.size(), sizeof value, std::move(name)});
+  void integer(T value, const std::string& name) {
+    field(sizeof value, name);
     out_.bytes += raw(value);
   }
   void string(std::string_view text, const std::string& name) {
@@ -142,7 +142,7 @@ class Encoder {
   }
   void scalar(MetaType type, const std::string& value, const std::string& name) {
     if (type == MetaType::kString) return string(value, name);
-    out_.fields.push_back({out_.bytes.size(), value.size(), name});
+    field(value.size(), name);
     out_.bytes += value;
   }
   void key(const GgufKey& k) {
@@ -152,7 +152,9 @@ class Encoder {
     integer(static_cast<uint32_t>(k.element), k.key + " element type");
     integer<uint64_t>(k.elements.size(), k.key + " count");
     for (size_t i = 0; i < k.elements.size(); ++i) {
-      scalar(k.element, k.elements[i], k.key + " element " + std::to_string(i));
+      scalar(k.element,
+             k.elements[i],
+             with_fields_ ? k.key + " element " + std::to_string(i) : std::string());
     }
   }
   void tensor(const GgufTensor& t, uint64_t offset) {
@@ -164,17 +166,23 @@ class Encoder {
   }
 
  private:
+  void field(size_t bytes, const std::string& name) {
+    if (with_fields_) out_.fields.push_back({out_.bytes.size(), bytes, name});
+  }
+
   GgufBytes& out_;
+  bool with_fields_;
 };
 
 }  // namespace detail
 
-inline GgufBytes encode(const GgufDoc& doc) {
+// Without `with_fields` it takes little more memory than the file.
+inline GgufBytes encode(const GgufDoc& doc, bool with_fields = true) {
   const auto aligned = [&](uint64_t n) {
     return (n + doc.alignment - 1) / doc.alignment * doc.alignment;
   };
   GgufBytes out;
-  detail::Encoder to(out);
+  detail::Encoder to(out, with_fields);
   out.bytes += doc.magic;
   to.integer(doc.version, "version");
   to.integer<uint64_t>(doc.tensors.size(), "n_tensors");

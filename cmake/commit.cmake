@@ -1,0 +1,15 @@
+# cmake -DSOURCE_DIR=... -DOUT=... -P commit.cmake: writes OUT with the commit, only when it has changed.
+set(commit "unknown")
+execute_process(COMMAND git -C ${SOURCE_DIR} describe --always --dirty --abbrev=12 --exclude=*
+  OUTPUT_VARIABLE described OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET RESULT_VARIABLE failed)
+if(NOT failed AND described)
+  set(commit ${described})
+endif()
+set(text "#pragma once\n#define FARTHING_COMMIT \"${commit}\"\n")
+set(old "")
+if(EXISTS ${OUT})
+  file(READ ${OUT} old)
+endif()
+if(NOT old STREQUAL text)
+  file(WRITE ${OUT} "${text}")
+endif()

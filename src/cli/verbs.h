@@ -1,0 +1,15 @@
+// The verbs of the command line. Each add_* gives the app one subcommand whose callback does the
+// work and sets exit_code (see ErrorKind in base/result.h: 0 ok, 1 failure, 2 usage, 3 bad input, 4
+// no resource, 5 unreachable).
+#pragma once
+
+namespace CLI {
+class App;
+}
+
+namespace farthing {
+
+void add_check(CLI::App& app, int& exit_code);
+void add_inspect(CLI::App& app, int& exit_code);
+
+}  // namespace farthing
