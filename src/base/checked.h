@@ -1,4 +1,5 @@
-// Checked arithmetic for sizes that come from a file or a request: a wrap is nullopt, never a small number.
+// Checked arithmetic for sizes that come from a file or a request: a wrap is nullopt, never a small
+// number.
 #pragma once
 
 #include <concepts>
@@ -29,7 +30,11 @@ std::optional<T> checked_align(T a, T unit) {
   return *sum & ~(unit - 1);
 }
 
-constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-constexpr int64_t round_up(int64_t a, int64_t unit) { return ceil_div(a, unit) * unit; }
+constexpr int64_t ceil_div(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
+constexpr int64_t round_up(int64_t a, int64_t unit) {
+  return ceil_div(a, unit) * unit;
+}
 
 }  // namespace farthing

@@ -20,7 +20,7 @@ struct Fd {
 };
 
 Result<size_t> regular_file_size(int fd, const std::string& path) {
-  struct stat st {};
+  struct stat st{};
   if (::fstat(fd, &st) != 0) return bad_input("cannot stat {}: {}", path, std::strerror(errno));
   if (S_ISDIR(st.st_mode)) return bad_input("{} is a folder, not a file", path);
   if (!S_ISREG(st.st_mode)) return bad_input("{} is not a regular file", path);

@@ -1,5 +1,6 @@
 // Owns: a read-only memory map of a whole regular file. Does not know: its format.
-// A file truncated while mapped raises SIGBUS on access; readers that matter copy what they need first.
+// A file truncated while mapped raises SIGBUS on access; readers that matter copy what they need
+// first.
 #pragma once
 
 #include <cstddef>

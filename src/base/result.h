@@ -1,5 +1,5 @@
-// Result<T>: a value or an Error, with the member names of std::expected (g++ 12 has it only in C++23).
-// Every fault of the world (a file, a request, the machine) comes back as one of these.
+// Result<T>: a value or an Error, with the member names of std::expected (g++ 12 has it only in
+// C++23). Every fault of the world (a file, a request, the machine) comes back as one of these.
 #pragma once
 
 #include <fmt/format.h>
@@ -14,11 +14,11 @@ namespace farthing {
 
 // The values are the exit codes of the command line.
 enum class ErrorKind : int {
-  kRuntime = 1,     // an operation failed while running (I/O, network)
-  kUsage = 2,       // the caller asked for something that can't be
-  kBadInput = 3,    // a file or an input is malformed; the message names the key or offset
-  kNoResource = 4,  // not enough memory, CPU feature missing, port taken
-  kUnreachable = 5, // an aim or SLO can't be reached
+  kRuntime = 1,      // an operation failed while running (I/O, network)
+  kUsage = 2,        // the caller asked for something that can't be
+  kBadInput = 3,     // a file or an input is malformed; the message names the key or offset
+  kNoResource = 4,   // not enough memory, CPU feature missing, port taken
+  kUnreachable = 5,  // an aim or SLO can't be reached
   kInterrupted = 130,
 };
 
@@ -63,17 +63,35 @@ class [[nodiscard]] Result {
 
   bool has_value() const { return state_.index() == 0; }
   explicit operator bool() const { return has_value(); }
-  T& value() & { CHECK(has_value()); return std::get<0>(state_); }
-  const T& value() const& { CHECK(has_value()); return std::get<0>(state_); }
-  T&& value() && { CHECK(has_value()); return std::get<0>(std::move(state_)); }
+  T& value() & {
+    CHECK(has_value());
+    return std::get<0>(state_);
+  }
+  const T& value() const& {
+    CHECK(has_value());
+    return std::get<0>(state_);
+  }
+  T&& value() && {
+    CHECK(has_value());
+    return std::get<0>(std::move(state_));
+  }
   T& operator*() & { return value(); }
   const T& operator*() const& { return value(); }
   T&& operator*() && { return std::move(*this).value(); }
   T* operator->() { return &value(); }
   const T* operator->() const { return &value(); }
-  Error& error() & { CHECK(!has_value()); return std::get<1>(state_); }
-  const Error& error() const& { CHECK(!has_value()); return std::get<1>(state_); }
-  Error&& error() && { CHECK(!has_value()); return std::get<1>(std::move(state_)); }
+  Error& error() & {
+    CHECK(!has_value());
+    return std::get<1>(state_);
+  }
+  const Error& error() const& {
+    CHECK(!has_value());
+    return std::get<1>(state_);
+  }
+  Error&& error() && {
+    CHECK(!has_value());
+    return std::get<1>(std::move(state_));
+  }
 
  private:
   std::variant<T, Error> state_;
@@ -87,9 +105,18 @@ class [[nodiscard]] Result<void> {
 
   bool has_value() const { return ok_; }
   explicit operator bool() const { return ok_; }
-  Error& error() & { CHECK(!ok_); return error_; }
-  const Error& error() const& { CHECK(!ok_); return error_; }
-  Error&& error() && { CHECK(!ok_); return std::move(error_); }
+  Error& error() & {
+    CHECK(!ok_);
+    return error_;
+  }
+  const Error& error() const& {
+    CHECK(!ok_);
+    return error_;
+  }
+  Error&& error() && {
+    CHECK(!ok_);
+    return std::move(error_);
+  }
 
  private:
   Error error_;
@@ -112,8 +139,8 @@ using Status = Result<void>;
   declaration = *std::move(name)
 
 // FARTHING_TRY_VOID(expression): return the error to the caller, if there is one.
-#define FARTHING_TRY_VOID(expression) \
-  do {                                \
-    auto farthing_status = (expression);             \
+#define FARTHING_TRY_VOID(expression)                                \
+  do {                                                               \
+    auto farthing_status = (expression);                             \
     if (!farthing_status) return std::move(farthing_status).error(); \
   } while (0)

@@ -1,5 +1,6 @@
-// Batch: a flat list of slices for one forward pass. Prefill is count > 1, decode is count == 1, verification of k
-// drafted tokens is count == k + 1, chunked prefill is a smaller count. There is no phase flag anywhere.
+// Batch: a flat list of slices for one forward pass. Prefill is count > 1, decode is count == 1,
+// verification of k drafted tokens is count == k + 1, chunked prefill is a smaller count. There is
+// no phase flag anywhere.
 #pragma once
 
 #include <cstdint>

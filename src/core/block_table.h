@@ -1,5 +1,6 @@
-// BlockTable: which KVBlocks hold a sequence's positions, in order. Position p lives in slot p % kKVBlockTokens
-// of block p / kKVBlockTokens. Does not own the blocks: their lease is given back by who took it.
+// BlockTable: which KVBlocks hold a sequence's positions, in order. Position p lives in slot p %
+// kKVBlockTokens of block p / kKVBlockTokens. Does not own the blocks: their lease is given back by
+// who took it.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// What the engine says about a request, in order. Each request: TokenEvents, one SampleEnd per sample, and
-// exactly one RequestEnd, which is the last.
+// What the engine says about a request, in order. Each request: TokenEvents, one SampleEnd per
+// sample, and exactly one RequestEnd, which is the last.
 #pragma once
 
 #include <cstdint>
@@ -29,28 +29,29 @@ struct TokenEvent {
   RequestId request;
   uint32_t sample = 0;
   TokenId token = 0;
-  std::string text;                  // whole UTF-8 characters; may be empty while a stop string or character is open
+  std::string
+      text;  // whole UTF-8 characters; may be empty while a stop string or character is open
   std::optional<TokenLogprob> logprob;
-  std::vector<TokenLogprob> top;     // the likeliest ones, best first
+  std::vector<TokenLogprob> top;  // the likeliest ones, best first
 };
 
 struct SampleEnd {
   RequestId request;
   uint32_t sample = 0;
   FinishReason reason = FinishReason::kStop;
-  std::string text;                  // what was still held back
+  std::string text;  // what was still held back
 };
 
 struct Usage {
   int32_t prompt_tokens = 0;
-  int32_t cached_tokens = 0;         // of the prompt, not computed again
-  int32_t completion_tokens = 0;     // over all samples
+  int32_t cached_tokens = 0;      // of the prompt, not computed again
+  int32_t completion_tokens = 0;  // over all samples
 };
 
 struct Timings {
   double queue_seconds = 0;
-  double prefill_seconds = 0;        // from admission to the first token
-  double decode_seconds = 0;         // from the first token to the last
+  double prefill_seconds = 0;  // from admission to the first token
+  double decode_seconds = 0;   // from the first token to the last
 };
 
 struct RequestEnd {

@@ -1,4 +1,5 @@
-// The ids that cross folders. A token id is a plain integer: it indexes vocabularies and logits everywhere.
+// The ids that cross folders. A token id is a plain integer: it indexes vocabularies and logits
+// everywhere.
 #pragma once
 
 #include <cstdint>

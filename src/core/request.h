@@ -14,16 +14,16 @@
 namespace farthing {
 
 struct Request {
-  std::vector<TokenId> prompt;        // never empty
+  std::vector<TokenId> prompt;  // never empty
   SamplingParams sampling;
-  int32_t n = 1;                      // samples; sample i differs only by its random numbers
-  int32_t max_tokens = 16;            // >= 1 per sample (0: only evaluate the prompt)
-  int32_t min_tokens = 0;             // no stop of any kind before that many
+  int32_t n = 1;            // samples; sample i differs only by its random numbers
+  int32_t max_tokens = 16;  // >= 1 per sample (0: only evaluate the prompt)
+  int32_t min_tokens = 0;   // no stop of any kind before that many
   bool ignore_eos = false;
-  bool skip_special = true;           // control tokens don't appear in the text
-  bool include_stop = false;          // the stop string that ended the text is part of it
-  std::vector<std::string> stop;      // stop strings; never leaked, even across token borders
-  std::vector<TokenId> stop_tokens;   // beyond the model's own end-of-generation tokens
+  bool skip_special = true;          // control tokens don't appear in the text
+  bool include_stop = false;         // the stop string that ended the text is part of it
+  std::vector<std::string> stop;     // stop strings; never leaked, even across token borders
+  std::vector<TokenId> stop_tokens;  // beyond the model's own end-of-generation tokens
   std::optional<TimePoint> deadline;
 };
 

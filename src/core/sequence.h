@@ -13,10 +13,10 @@ namespace farthing {
 struct Sequence {
   SequenceId id;
   RequestId request;
-  uint32_t sample = 0;              // index among the request's samples
-  std::vector<TokenId> tokens;      // prompt, then what was generated
+  uint32_t sample = 0;          // index among the request's samples
+  std::vector<TokenId> tokens;  // prompt, then what was generated
   int32_t n_prompt = 0;
-  int32_t n_stored = 0;             // positions [0, n_stored) have their K/V in the pool
+  int32_t n_stored = 0;  // positions [0, n_stored) have their K/V in the pool
   BlockTable blocks;
 
   int32_t size() const { return static_cast<int32_t>(tokens.size()); }

@@ -1,5 +1,5 @@
-// A vocabulary as a model file states it: plain values, validated by load/, turned into a Tokenizer by text/.
-// Source: the GGUF keys tokenizer.* (https://github.com/ggml-org/ggml, docs/gguf.md).
+// A vocabulary as a model file states it: plain values, validated by load/, turned into a Tokenizer
+// by text/. Source: the GGUF keys tokenizer.* (https://github.com/ggml-org/ggml, docs/gguf.md).
 #pragma once
 
 #include <cstdint>
@@ -23,18 +23,24 @@ enum class TokenType : uint8_t {
 };
 
 struct Vocab {
-  std::string model;  // tokenizer.ggml.model: gpt2 (byte-level BPE), llama (SentencePiece BPE), bert, gemma4...
-  std::optional<std::string> pre;      // tokenizer.ggml.pre: which pre-tokenizer
-  std::vector<std::string> tokens;     // text of each id, in the model's own alphabet
-  std::vector<float> scores;           // as many as tokens, or none
-  std::vector<TokenType> types;        // as many as tokens, or none (then all normal)
-  std::vector<std::string> merges;     // "left right", best first
-  std::string precompiled_charsmap;    // unigram models only; raw bytes
+  std::string model;  // tokenizer.ggml.model: gpt2 (byte-level BPE), llama (SentencePiece BPE),
+                      // bert, gemma4...
+  std::optional<std::string> pre;    // tokenizer.ggml.pre: which pre-tokenizer
+  std::vector<std::string> tokens;   // text of each id, in the model's own alphabet
+  std::vector<float> scores;         // as many as tokens, or none
+  std::vector<TokenType> types;      // as many as tokens, or none (then all normal)
+  std::vector<std::string> merges;   // "left right", best first
+  std::string precompiled_charsmap;  // unigram models only; raw bytes
 
   std::optional<TokenId> bos, eos, eot, eom, unknown, separator, padding, cls, mask;
+  std::optional<TokenId> fim_pad, fim_rep,
+      fim_sep;  // fill-in-the-middle markers: they end a generation too
   std::optional<bool> add_bos, add_eos, add_sep, add_space_prefix, remove_extra_whitespaces;
+  std::optional<bool> lowercase, strip_accents;  // tokenizer.ggml.normalizer.*: WordPiece only
+  std::string model_name;  // general.name: phi-3's special tokens, known by it, swallow the space
+                           // after them
 
-  std::string chat_template;           // tokenizer.chat_template; empty if the model has none
+  std::string chat_template;  // tokenizer.chat_template; empty if the model has none
 };
 
 }  // namespace farthing

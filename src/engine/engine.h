@@ -1,6 +1,7 @@
 // Owns: the one thread that runs scheduler, cache and model. Does not know: HTTP, JSON, terminals.
 // Requests come in through a mailbox, Events go out through each request's sink.
-// Invariant: every accepted request gets exactly one RequestEnd, after which its sink is never called again.
+// Invariant: every accepted request gets exactly one RequestEnd, after which its sink is never
+// called again.
 #pragma once
 
 #include <cstdint>
@@ -14,39 +15,41 @@
 #include "core/request.h"
 #include "engine/loaded_model.h"
 #include "kernels/isa.h"
+#include "model/decoder.h"
 #include "quant/format.h"
 
 namespace farthing {
 
-enum class AttentionMode { kFlash, kNaive };  // --attention
-
 struct EngineOptions {
-  int32_t n_threads = 0;          // 0: from affinity, cpuset, cgroup quota and cores
-  std::optional<Isa> isa;         // none: the best this CPU has
-  int32_t context = 0;            // most tokens of one sequence; 0: min(model context, 8192)
-  int32_t max_sequences = 1;      // KV pool for that many full contexts
-  int32_t chunk = 512;            // most prompt tokens in one step
+  int32_t n_threads = 0;      // 0: from affinity, cpuset, cgroup quota and cores
+  std::optional<Isa> isa;     // none: the best this CPU has
+  int32_t context = 0;        // most tokens of one sequence; 0: min(model context, 8192)
+  int32_t max_sequences = 1;  // KV pool for that many full contexts
+  int32_t chunk = 512;        // most prompt tokens in one step
   DType kv_type = DType::kF16;
-  bool kv_cache = true;           // off: every step recomputes the whole prefix (the ladder's bottom)
+  bool kv_cache = true;  // off: every step recomputes the whole prefix (the ladder's bottom)
   AttentionMode attention = AttentionMode::kFlash;
-  int64_t memory_limit = 0;       // bytes; 0: cgroup or machine limit
+  int64_t memory_limit = 0;  // bytes; 0: cgroup or machine limit
 };
 
 class Engine {
  public:
   // kNoResource, with the arithmetic, if KV and workspace don't fit.
-  static Result<std::unique_ptr<Engine>> start(const LoadedModel& model, const EngineOptions& options);
+  static Result<std::unique_ptr<Engine>> start(const LoadedModel& model,
+                                               const EngineOptions& options);
   ~Engine();  // cancels what runs and joins the thread
 
   // Called on the engine thread; must not block.
   using Sink = std::function<void(Event)>;
 
-  // Any thread. kUsage if the request can't be run (prompt longer than the context, ids outside the vocabulary).
+  // Any thread. kUsage if the request can't be run (prompt longer than the context, ids outside the
+  // vocabulary).
   Result<RequestId> submit(Request request, Sink sink);
-  // Any thread. The request ends with FinishReason::kCancelled within one step; unknown ids are ignored.
+  // Any thread. The request ends with FinishReason::kCancelled within one step; unknown ids are
+  // ignored.
   void cancel(RequestId id);
 
-  int32_t context() const;        // most tokens of one sequence
+  int32_t context() const;  // most tokens of one sequence
   int32_t n_threads() const;
   Isa isa() const;
   int64_t kv_bytes() const;

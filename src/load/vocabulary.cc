@@ -255,6 +255,9 @@ Status read_special_ids(const Metadata& metadata, Vocab& vocab, std::vector<std:
       {"tokenizer.ggml.padding_token_id", &Vocab::padding, true},
       {"tokenizer.ggml.cls_token_id", &Vocab::cls, false},
       {"tokenizer.ggml.mask_token_id", &Vocab::mask, false},
+      {"tokenizer.ggml.fim_pad_token_id", &Vocab::fim_pad, true},
+      {"tokenizer.ggml.fim_rep_token_id", &Vocab::fim_rep, true},
+      {"tokenizer.ggml.fim_sep_token_id", &Vocab::fim_sep, true},
   };
   const auto last = static_cast<int64_t>(vocab.tokens.size()) - 1;
   for (const SpecialId& special : kIds) {
@@ -276,6 +279,8 @@ Status read_flags(const Metadata& metadata, Vocab& vocab) {
   FARTHING_TRY(vocab.add_space_prefix, metadata.boolean("tokenizer.ggml.add_space_prefix"));
   FARTHING_TRY(vocab.remove_extra_whitespaces,
                metadata.boolean("tokenizer.ggml.remove_extra_whitespaces"));
+  FARTHING_TRY(vocab.lowercase, metadata.boolean("tokenizer.ggml.normalizer.lowercase"));
+  FARTHING_TRY(vocab.strip_accents, metadata.boolean("tokenizer.ggml.normalizer.strip_accents"));
   return {};
 }
 
@@ -299,6 +304,9 @@ Status read_names(const Metadata& metadata, Vocab& vocab) {
   if (!model) return bad_input("key '{}' is missing, but '{}' is there", kModel, kTokens);
   vocab.model = *std::move(model);
   FARTHING_TRY(vocab.pre, read_utf8(metadata, "tokenizer.ggml.pre", kMaxNameBytes));
+  FARTHING_TRY(std::optional<std::string> name,
+               read_utf8(metadata, "general.name", kMaxTemplateBytes));
+  vocab.model_name = std::move(name).value_or("");
   FARTHING_TRY(std::optional<std::string> chat_template,
                read_utf8(metadata, kTemplate, kMaxTemplateBytes));
   vocab.chat_template = std::move(chat_template).value_or("");

@@ -1,6 +1,6 @@
-// Owns: the undecoded tail of one token stream. Turns tokens into text that may be shown at once: whole UTF-8
-// characters only. Invariant: the pieces given out, joined, equal Tokenizer::decode of all tokens (with bytes
-// that are no UTF-8 replaced by U+FFFD).
+// Owns: the undecoded tail of one token stream. Turns tokens into text that may be shown at once:
+// whole UTF-8 characters only. Invariant: the pieces given out, joined, equal Tokenizer::decode of
+// all tokens (with bytes that are no UTF-8 replaced by U+FFFD).
 #pragma once
 
 #include <string>

@@ -1,6 +1,6 @@
-// Owns: a tokenizer built from a Vocab (GGUF) or a tokenizer.json. Does not know: chats, requests, models.
-// Exact: ids equal llama.cpp's for a Vocab, Hugging Face tokenizers' for a tokenizer.json (tests/golden).
-// Thread-safe after construction. Encoding is O(n log n) in the bytes of the text.
+// Owns: a tokenizer built from a Vocab (GGUF) or a tokenizer.json. Does not know: chats, requests,
+// models. Exact: ids equal llama.cpp's for a Vocab, Hugging Face tokenizers' for a tokenizer.json
+// (tests/golden). Thread-safe after construction. Encoding is O(n log n) in the bytes of the text.
 #pragma once
 
 #include <cstdint>
@@ -19,8 +19,9 @@ namespace farthing {
 struct EncodeOptions {
   bool add_special = false;    // BOS/EOS/CLS/SEP as the vocabulary asks
   bool parse_special = false;  // text that spells a control token becomes that token
-  // A code point that breaks the spelling of a control token and is then dropped from the text (0: none); see
-  // text/chat_template.h: it keeps a user's "<|im_end|>" plain text inside a rendered template.
+  // A code point that breaks the spelling of a control token and is then dropped from the text (0:
+  // none); see text/chat_template.h: it keeps a user's "<|im_end|>" plain text inside a rendered
+  // template.
   char32_t guard = 0;
 };
 
@@ -36,15 +37,20 @@ class Tokenizer {
   Result<std::vector<TokenId>> encode(std::string_view text, EncodeOptions options = {}) const;
   // The exact bytes of the ids (which need not be UTF-8). Ids outside the vocabulary are kBadInput.
   Result<std::string> decode(std::span<const TokenId> ids, bool skip_special = false) const;
-  // The bytes that one token adds in the middle of a text; control tokens give their spelling.
+  // The bytes that one token adds in the middle of a text; control tokens give their spelling, ids
+  // outside the vocabulary nothing. Valid as long as the tokenizer.
   std::string_view piece(TokenId id) const;
+  // The piece of a text's first shown token: a vocabulary that puts a space before a text takes it
+  // away here.
+  std::string_view without_leading_space(TokenId id, std::string_view piece) const;
 
   int32_t vocab_size() const;
-  bool is_control(TokenId id) const;            // control or unknown: not shown with skip_special
-  bool is_end_of_generation(TokenId id) const;  // EOS, EOT, EOM and the like, as llama.cpp finds them
-  TokenId bos() const;                          // -1 if the vocabulary has none
+  bool is_control(TokenId id) const;  // control or unknown: not shown with skip_special
+  bool is_end_of_generation(
+      TokenId id) const;  // EOS, EOT, EOM and the like, as llama.cpp finds them
+  TokenId bos() const;    // -1 if the vocabulary has none
   TokenId eos() const;
-  bool adds_bos() const;                        // encode(add_special) puts BOS first
+  bool adds_bos() const;                             // encode(add_special) puts BOS first
   const std::vector<std::string>& warnings() const;  // e.g. no tokenizer.ggml.pre
 
  private:

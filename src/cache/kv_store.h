@@ -1,0 +1,52 @@
+// Owns: the bytes of every KVBlock. Does not know: which blocks are in use (kv_pool.h), what a
+// token is. Layout: layer by layer; within a layer block by block; within a block first K, then V,
+// each [n_kv_heads][kKVBlockTokens][head_dim]: what one KV head needs of a block is one contiguous
+// plane.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "base/buffer.h"
+#include "core/block_table.h"
+
+namespace farthing {
+
+struct KVShape {
+  int32_t n_kv_heads = 0;
+  int32_t head_dim = 0;
+
+  // Bytes of K or V of one block.
+  int64_t plane_bytes(int64_t element_bytes) const {
+    return int64_t{n_kv_heads} * kKVBlockTokens * head_dim * element_bytes;
+  }
+};
+
+class KVStore {
+ public:
+  KVStore() = default;
+  // One shape per layer. The memory is touched, so that it can't run out later.
+  static Result<KVStore> create(std::vector<KVShape> layers,
+                                int64_t element_bytes,
+                                int32_t n_blocks);
+  static int64_t bytes_needed(const std::vector<KVShape>& layers,
+                              int64_t element_bytes,
+                              int32_t n_blocks);
+
+  // K or V of one head in block 0; the same in block b is b * block_stride() bytes on.
+  std::byte* k_plane(int32_t layer, int32_t head) const;
+  std::byte* v_plane(int32_t layer, int32_t head) const;
+  int64_t block_stride(int32_t layer) const {
+    return 2 * layers_[layer].plane_bytes(element_bytes_);
+  }
+  int64_t size_bytes() const { return static_cast<int64_t>(buffer_.size()); }
+
+ private:
+  std::vector<KVShape> layers_;
+  std::vector<int64_t> offsets_;  // bytes, of each layer's block 0
+  int64_t element_bytes_ = 0;
+  Buffer buffer_;
+};
+
+}  // namespace farthing

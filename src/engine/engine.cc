@@ -1,0 +1,339 @@
+#include "engine/engine.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <map>
+#include <mutex>
+#include <thread>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "engine/runner.h"
+#include "sample/sampler.h"
+#include "sample/stop_matcher.h"
+#include "sched/scheduler.h"
+#include "text/stream_decoder.h"
+
+namespace farthing {
+namespace {
+
+// The text side of one sample: tokens in, showable text out.
+struct Stream {
+  Stream(const Tokenizer& tokenizer, const Request& request)
+      : decoder(tokenizer, request.skip_special), stops(request.stop, request.include_stop) {}
+  StreamDecoder decoder;
+  StopMatcher stops;
+  bool stopped = false;  // by a stop string: nothing more may be shown
+
+  std::string finish() {
+    if (stopped) return {};
+    StopMatcher::Step step = stops.push(decoder.finish());
+    if (!step.stopped) step.text += stops.finish();
+    return std::move(step.text);
+  }
+};
+
+struct Active {
+  Request request;
+  Engine::Sink sink;
+  std::vector<Stream> streams;  // by sample
+  int32_t n_open = 0;           // samples that haven't ended
+  Usage usage;
+  TimePoint submitted{}, started{}, first_token{}, last_token{};
+};
+
+struct Submit {
+  RequestId id;
+  Request request;
+  Engine::Sink sink;
+  TimePoint at;
+};
+struct Cancel {
+  RequestId id;
+};
+using Command = std::variant<Submit, Cancel>;
+
+}  // namespace
+
+struct Engine::Impl {
+  const LoadedModel* model = nullptr;
+  EngineOptions options;
+  std::unique_ptr<Runner> runner;
+  std::unique_ptr<KVPool> pool;
+  std::unique_ptr<Scheduler> scheduler;
+
+  // The mailbox.
+  std::mutex mutex;
+  std::condition_variable wake;
+  std::vector<Command> mailbox;
+  bool stopping = false;
+  uint32_t next_request = 1;
+
+  // The engine thread's own.
+  std::map<RequestId, Active> active;
+  std::vector<Sampled> sampled;
+  std::vector<Picked> picked;
+  std::thread thread;
+
+  Status validate(const Request& request) const;
+  void loop();
+  bool take_mail();  // false: stop
+  void step();
+  void sample(const Batch& batch, Matrix<float> logits);
+  bool publish_token(const Sequence& sequence,
+                     Sampled&& sampled);  // true: the token stops its sequence
+  void publish_ended();
+  bool is_stop(const Request& request, TokenId token) const;
+};
+
+Result<std::unique_ptr<Engine>> Engine::start(const LoadedModel& model,
+                                              const EngineOptions& given) {
+  auto impl = std::make_unique<Impl>();
+  impl->model = &model;
+  EngineOptions& options = impl->options;
+  options = given;
+  if (options.context <= 0) options.context = std::min(model.context_length(), 8192);
+  if (options.context > model.context_length()) {
+    return usage_error(
+        "--ctx {}: this model was trained for {} tokens", options.context, model.context_length());
+  }
+  if (options.context < 2)
+    return usage_error("--ctx {}: at least 2 tokens are needed", options.context);
+  options.max_sequences = std::max(options.max_sequences, 1);
+  const int32_t step_tokens =
+      std::max(std::clamp(options.chunk, 1, options.context), options.max_sequences);
+  const int64_t n_blocks = int64_t{options.max_sequences} * blocks_for(options.context);
+  if (n_blocks > (int64_t{1} << 30) / kKVBlockTokens) {
+    return no_resource("{} sequences of {} tokens are too many: use a smaller --ctx or --max-seqs",
+                       options.max_sequences,
+                       options.context);
+  }
+  FARTHING_TRY(impl->runner,
+               Runner::create(*model.model,
+                              {.n_threads = options.n_threads,
+                               .isa = options.isa,
+                               .n_blocks = static_cast<int32_t>(n_blocks),
+                               .kv_type = options.kv_type,
+                               .memory_limit = options.memory_limit,
+                               .decoder = {.max_tokens = step_tokens,
+                                           .max_logits = options.max_sequences,
+                                           .context = options.context,
+                                           .attention = options.attention}}));
+  impl->pool = std::make_unique<KVPool>(static_cast<int32_t>(n_blocks));
+  impl->scheduler =
+      std::make_unique<Scheduler>(SchedulerOptions{.context = options.context,
+                                                   .max_sequences = options.max_sequences,
+                                                   .max_step_tokens = step_tokens,
+                                                   .kv_cache = options.kv_cache},
+                                  *impl->pool);
+  impl->sampled.resize(static_cast<size_t>(options.max_sequences));
+  impl->picked.reserve(static_cast<size_t>(options.max_sequences));
+  impl->thread = std::thread([raw = impl.get()] { raw->loop(); });
+  return std::unique_ptr<Engine>(new Engine(std::move(impl)));
+}
+
+Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Engine::~Engine() {
+  {
+    std::lock_guard lock(impl_->mutex);
+    impl_->stopping = true;
+  }
+  impl_->wake.notify_one();
+  impl_->thread.join();
+}
+
+Status Engine::Impl::validate(const Request& request) const {
+  const int32_t vocab = model->model->spec.vocab_size;
+  if (request.prompt.empty()) return usage_error("the prompt is empty: give at least one token");
+  if (request.prompt.size() >= static_cast<size_t>(options.context)) {
+    return usage_error(
+        "the prompt has {} tokens, but the context holds {}: shorten it or raise --ctx",
+        request.prompt.size(),
+        options.context);
+  }
+  auto outside = [&](TokenId id) { return id < 0 || id >= vocab; };
+  for (TokenId id : request.prompt) {
+    if (outside(id)) return usage_error("token id {} is outside the vocabulary of {}", id, vocab);
+  }
+  for (const auto& [id, bias] : request.sampling.logit_bias) {
+    if (outside(id))
+      return usage_error("logit_bias: token id {} is outside the vocabulary of {}", id, vocab);
+  }
+  if (request.n < 1 || request.max_tokens < 0)
+    return usage_error("n and max_tokens can't be negative");
+  return {};
+}
+
+Result<RequestId> Engine::submit(Request request, Sink sink) {
+  FARTHING_TRY_VOID(impl_->validate(request));
+  RequestId id;
+  {
+    std::lock_guard lock(impl_->mutex);
+    id = RequestId{impl_->next_request++};
+    impl_->mailbox.push_back(Submit{id, std::move(request), std::move(sink), Clock::now()});
+  }
+  impl_->wake.notify_one();
+  return id;
+}
+
+void Engine::cancel(RequestId id) {
+  {
+    std::lock_guard lock(impl_->mutex);
+    impl_->mailbox.push_back(Cancel{id});
+  }
+  impl_->wake.notify_one();
+}
+
+int32_t Engine::context() const {
+  return impl_->options.context;
+}
+int32_t Engine::n_threads() const {
+  return impl_->runner->n_threads();
+}
+Isa Engine::isa() const {
+  return impl_->runner->isa();
+}
+int64_t Engine::kv_bytes() const {
+  return impl_->runner->kv_bytes();
+}
+int64_t Engine::workspace_bytes() const {
+  return impl_->runner->workspace_bytes();
+}
+
+void Engine::Impl::loop() {
+  while (take_mail()) step();
+  for (const auto& [id, request] : active) scheduler->end(id, FinishReason::kCancelled);
+  publish_ended();
+}
+
+bool Engine::Impl::take_mail() {
+  std::vector<Command> mail;
+  {
+    std::unique_lock lock(mutex);
+    wake.wait(lock, [&] { return stopping || !mailbox.empty() || !scheduler->idle(); });
+    mail.swap(mailbox);
+    if (stopping && mail.empty()) return false;
+  }
+  for (Command& command : mail) {
+    if (const auto* cancelled = std::get_if<Cancel>(&command)) {
+      scheduler->end(cancelled->id, FinishReason::kCancelled);
+      continue;
+    }
+    auto& submit = std::get<Submit>(command);
+    Active& entry = active[submit.id];
+    entry.request = std::move(submit.request);
+    entry.sink = std::move(submit.sink);
+    entry.submitted = submit.at;
+    entry.n_open = entry.request.n;
+    entry.usage.prompt_tokens = static_cast<int32_t>(entry.request.prompt.size());
+    entry.streams.assign(static_cast<size_t>(entry.request.n),
+                         Stream(model->tokenizer, entry.request));
+    scheduler->add(submit.id, entry.request);
+    if (entry.request.max_tokens == 0) scheduler->end(submit.id, FinishReason::kLength);
+  }
+  return true;
+}
+
+void Engine::Impl::step() {
+  const TimePoint now = Clock::now();
+  const Batch batch = scheduler->plan(now);
+  if (!batch.slices.empty()) {
+    for (const Slice& slice : batch.slices) {
+      Active& entry = active.at(slice.sequence->request);
+      if (entry.started == TimePoint{}) entry.started = now;
+    }
+    const Matrix<float> logits = runner->forward(batch);
+    sample(batch, logits);
+    scheduler->commit(batch, picked);
+  }
+  publish_ended();
+}
+
+bool Engine::Impl::is_stop(const Request& request, TokenId token) const {
+  if (!request.ignore_eos && model->tokenizer.is_end_of_generation(token)) return true;
+  return std::ranges::find(request.stop_tokens, token) != request.stop_tokens.end();
+}
+
+// Picks a token for every slice with logits, all rows in parallel, then publishes them in order.
+void Engine::Impl::sample(const Batch& batch, Matrix<float> logits) {
+  std::vector<const Sequence*> rows;
+  for (const Slice& slice : batch.slices) {
+    if (slice.n_logits > 0) rows.push_back(slice.sequence);
+  }
+  runner->team().parallel_for(
+      static_cast<int64_t>(rows.size()), 1, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+          const Sequence& s = *rows[static_cast<size_t>(i)];
+          const Request& request = active.at(s.request).request;
+          const std::span<const TokenId> tokens(s.tokens);
+          std::vector<TokenId> banned;
+          if (s.n_generated() < request.min_tokens) {
+            banned = request.stop_tokens;
+            if (!request.ignore_eos) {
+              const auto& ends = model->end_tokens;
+              banned.insert(banned.end(), ends.begin(), ends.end());
+            }
+          }
+          sampled[static_cast<size_t>(i)] =
+              sample_token({.logits = logits[i],
+                            .prompt = tokens.first(static_cast<size_t>(s.n_prompt)),
+                            .output = tokens.subspan(static_cast<size_t>(s.n_prompt)),
+                            .banned = banned,
+                            .sample = s.sample,
+                            .position = static_cast<uint32_t>(s.size())},
+                           request.sampling);
+        }
+      });
+  picked.clear();
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const TokenId token = sampled[i].token;
+    picked.push_back({rows[i]->id, token, publish_token(*rows[i], std::move(sampled[i]))});
+  }
+}
+
+bool Engine::Impl::publish_token(const Sequence& sequence, Sampled&& chosen) {
+  Active& entry = active.at(sequence.request);
+  Stream& stream = entry.streams[sequence.sample];
+  entry.last_token = Clock::now();
+  if (entry.usage.completion_tokens++ == 0) entry.first_token = entry.last_token;
+
+  TokenEvent event{.request = sequence.request, .sample = sequence.sample, .token = chosen.token};
+  event.logprob = chosen.logprob;
+  event.top = std::move(chosen.top);
+  bool stop =
+      sequence.n_generated() >= entry.request.min_tokens && is_stop(entry.request, chosen.token);
+  if (!stop) {
+    StopMatcher::Step shown = stream.stops.push(stream.decoder.push(chosen.token));
+    event.text = std::move(shown.text);
+    stream.stopped = shown.stopped;
+    stop = shown.stopped;
+  }
+  entry.sink(std::move(event));
+  return stop;
+}
+
+void Engine::Impl::publish_ended() {
+  for (const Ended& ended : scheduler->take_ended()) {
+    auto it = active.find(ended.request);
+    Active& entry = it->second;
+    SampleEnd sample_end{
+        ended.request, ended.sample, ended.reason, entry.streams[ended.sample].finish()};
+    entry.sink(std::move(sample_end));
+    if (--entry.n_open > 0) continue;
+    RequestEnd end{.request = ended.request, .usage = entry.usage};
+    auto span = [](TimePoint from, TimePoint to) {
+      return from == TimePoint{} || to == TimePoint{} ? 0.0 : seconds_between(from, to);
+    };
+    end.timings = {
+        .queue_seconds =
+            span(entry.submitted, entry.started == TimePoint{} ? Clock::now() : entry.started),
+        .prefill_seconds = span(entry.started, entry.first_token),
+        .decode_seconds = span(entry.first_token, entry.last_token)};
+    entry.sink(std::move(end));
+    active.erase(it);
+  }
+}
+
+}  // namespace farthing

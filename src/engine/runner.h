@@ -1,0 +1,53 @@
+// Runner: Batch -> logits. Owns: thread team, KV bytes, decoder. Does not know: requests, which
+// blocks are free.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include "base/result.h"
+#include "base/thread_team.h"
+#include "cache/kv_store.h"
+#include "core/batch.h"
+#include "kernels/isa.h"
+#include "model/decoder.h"
+#include "model/model.h"
+
+namespace farthing {
+
+struct RunnerOptions {
+  int32_t n_threads = 0;        // 0: cpu_budget().threads
+  std::optional<Isa> isa;       // none: best_isa()
+  int32_t n_blocks = 0;         // KVBlocks of all sequences together
+  DType kv_type = DType::kF16;  // F32, F16 or BF16
+  int64_t memory_limit = 0;  // bytes that KV and workspace may take; 0: memory_budget().available
+  DecoderOptions decoder;    // its kv_type is set from the above
+};
+
+class Runner {
+ public:
+  // The model outlives the runner. kUsage for an ISA this CPU lacks or a kv_type that isn't one;
+  // kNoResource, with the arithmetic, if KV and workspace don't fit.
+  static Result<std::unique_ptr<Runner>> create(const Model& model, const RunnerOptions& options);
+
+  // See Decoder::forward. Not thread-safe: one thread owns a runner.
+  Matrix<float> forward(const Batch& batch) { return decoder_->forward(batch, store_); }
+
+  ThreadTeam& team() { return *team_; }
+  int32_t n_threads() const { return team_->size(); }
+  Isa isa() const { return isa_; }
+  int64_t kv_bytes() const { return store_.size_bytes(); }
+  int64_t workspace_bytes() const { return workspace_bytes_; }
+
+ private:
+  Runner() = default;
+
+  Isa isa_ = Isa::kRef;
+  std::unique_ptr<ThreadTeam> team_;
+  KVStore store_;
+  std::optional<Decoder> decoder_;
+  int64_t workspace_bytes_ = 0;
+};
+
+}  // namespace farthing

@@ -1,0 +1,183 @@
+// The same tokens give the same logits, bit for bit, whatever is computed beside them: decision 8
+// of the architecture. Every toy, every ISA.
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "model/forward_for_tests.h"
+
+namespace farthing {
+namespace {
+
+using testing::argmax;
+using testing::Golden;
+using testing::open_model;
+using testing::Rig;
+using testing::RigOptions;
+
+constexpr int32_t kTokens = 100;  // three KV blocks and a part of a fourth
+constexpr int32_t kContext = 128;
+
+std::vector<TokenId> random_tokens(const Model& model, int32_t n, uint32_t seed) {
+  std::mt19937 random(seed);
+  std::vector<TokenId> tokens;
+  for (int32_t i = 0; i < n; ++i) {
+    tokens.push_back(static_cast<TokenId>(random() % static_cast<uint32_t>(model.spec.vocab_size)));
+  }
+  return tokens;
+}
+
+// The first token whose logits differ in any bit, or -1.
+int32_t first_difference(std::span<const float> a, std::span<const float> b, int32_t vocab) {
+  if (a.size() != b.size()) return 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    if (std::memcmp(&a[i], &b[i], sizeof(float)) != 0) return static_cast<int32_t>(i) / vocab;
+  }
+  return -1;
+}
+
+class Determinism : public ::testing::TestWithParam<std::tuple<Golden, WeightMode>> {
+ protected:
+  void SetUp() override {
+    model_ = open_model(std::get<0>(GetParam()).path, std::get<1>(GetParam()));
+    tokens_ = random_tokens(*model_, kTokens, 7);
+  }
+
+  static RigOptions options(Isa isa, KVType kv_type = KVType::kF16) {
+    return {.isa = isa, .kv_type = kv_type, .context = kContext, .n_sequences = 4};
+  }
+  // Alone, one thread, in one go.
+  std::vector<float> baseline(const RigOptions& options) const {
+    return Rig(*model_, options).logits_of(tokens_, kTokens);
+  }
+  int32_t vocab() const { return model_->spec.vocab_size; }
+
+  std::unique_ptr<Model> model_;
+  std::vector<TokenId> tokens_;
+};
+
+struct Split {
+  int32_t n_threads;
+  int32_t chunk;
+};
+constexpr Split kSplits[] = {
+    {1, 1}, {1, 7}, {1, 64}, {2, 1}, {2, 7}, {2, 64}, {2, kTokens}, {3, 7}};
+
+TEST_P(Determinism, ChunksThreadsAndBlocks) {
+  for (Isa isa : supported_isas()) {
+    for (KVType kv_type : {KVType::kF16, KVType::kF32, KVType::kBF16}) {
+      const RigOptions plain = options(isa, kv_type);
+      const std::vector<float> expected = baseline(plain);
+      for (const Split& split : kSplits) {
+        if (kv_type != KVType::kF16 && split.chunk != 7)
+          continue;  // the types differ in one kernel
+        RigOptions other = plain;
+        other.n_threads = split.n_threads;
+        other.block_seed = 100 + static_cast<uint32_t>(split.chunk);
+        Rig rig(*model_, other);
+        EXPECT_EQ(first_difference(rig.logits_of(tokens_, split.chunk), expected, vocab()), -1)
+            << isa_name(isa) << " threads " << split.n_threads << " chunk " << split.chunk;
+      }
+    }
+  }
+}
+
+// The comparison must be able to fail, and only from the token that changed.
+TEST_P(Determinism, AnotherTokenIsSeenFromItsPositionOn) {
+  const std::vector<float> expected = baseline(options(Isa::kRef));
+  tokens_[57] = (tokens_[57] + 1) % vocab();
+  EXPECT_EQ(first_difference(baseline(options(Isa::kRef)), expected, vocab()), 57);
+}
+
+// Beside three others that begin, are prefilled and decode while ours does: each batch mixes
+// slices of several sizes, and ours is first, last and in between.
+TEST_P(Determinism, BesideOthers) {
+  for (Isa isa : supported_isas()) {
+    const std::vector<float> expected = baseline(options(isa));
+    RigOptions busy = options(isa);
+    busy.n_threads = 2;
+    Rig rig(*model_, busy);
+    std::vector<Sequence> all;
+    all.push_back(rig.sequence(tokens_, kTokens));
+    for (uint32_t i = 1; i < 4; ++i) {
+      const auto n = static_cast<int32_t>(110 - 25 * i);
+      all.push_back(rig.sequence(random_tokens(*model_, n, i), n));
+    }
+    std::vector<float> ours;
+    std::mt19937 random(3);
+    while (all[0].n_stored < kTokens) {
+      std::vector<size_t> order{0, 1, 2, 3};
+      std::ranges::shuffle(order, random);
+      Batch batch;
+      int64_t our_row = 0;
+      int32_t our_count = 0;
+      for (size_t i : order) {
+        Sequence& s = all[i];
+        const int32_t left = s.size() - s.n_stored;
+        if (left == 0) continue;
+        const int32_t count = std::min<int32_t>(left, 1 + static_cast<int32_t>(random() % 9));
+        if (i == 0) {
+          our_row = batch.n_logits();
+          our_count = count;
+        }
+        batch.slices.push_back({&s, s.n_stored, count, i == 0 ? count : 1});
+      }
+      const std::vector<float> part = rig.flat(rig.forward(batch).slice(our_row, our_count));
+      ours.insert(ours.end(), part.begin(), part.end());
+      for (const Slice& slice : batch.slices) {
+        all[static_cast<size_t>(slice.sequence - all.data())].n_stored += slice.count;
+      }
+    }
+    EXPECT_EQ(first_difference(ours, expected, vocab()), -1) << isa_name(isa);
+  }
+}
+
+// --kv-cache off: the whole prefix again for each token, over whatever the blocks held before.
+TEST_P(Determinism, WithoutKVCache) {
+  for (Isa isa : supported_isas()) {
+    const std::vector<float> expected = baseline(options(isa));
+    Rig rig(*model_, options(isa));
+    Sequence s = rig.sequence(tokens_, kTokens);
+    for (int32_t n : {kTokens, 1, 2, 31, 32, 33, 63, 64, 65, kTokens}) {
+      const std::vector<float> last = rig.flat(rig.forward({{{&s, 0, n, 1}}}));
+      const auto want = std::span(expected).subspan(
+          static_cast<size_t>(n - 1) * static_cast<size_t>(vocab()), static_cast<size_t>(vocab()));
+      EXPECT_EQ(first_difference(last, want, vocab()), -1) << isa_name(isa) << " length " << n;
+    }
+  }
+}
+
+// Two ways to compute the same attention: not the same bits, but the same choices.
+TEST_P(Determinism, NaiveAttentionChoosesTheSameTokens) {
+  const std::vector<TokenId> prompt(tokens_.begin(), tokens_.begin() + 40);
+  for (Isa isa : supported_isas()) {
+    RigOptions naive = options(isa, KVType::kF32);
+    naive.attention = AttentionMode::kNaive;
+    naive.n_threads = 2;
+    const RigOptions flash = options(isa, KVType::kF32);
+    EXPECT_EQ(Rig(*model_, naive).greedy(prompt, 32), Rig(*model_, flash).greedy(prompt, 32))
+        << isa_name(isa);
+  }
+}
+
+std::string row_name(const ::testing::TestParamInfo<std::tuple<Golden, WeightMode>>& info) {
+  const WeightMode mode = std::get<1>(info.param);
+  return testing::test_name(std::get<0>(info.param).name) + (mode == WeightMode::kNative ? "_native"
+                                                             : mode == WeightMode::kF32  ? "_f32"
+                                                                                         : "_int8");
+}
+
+INSTANTIATE_TEST_SUITE_P(Native,
+                         Determinism,
+                         ::testing::Combine(::testing::ValuesIn(testing::read_goldens()),
+                                            ::testing::Values(WeightMode::kNative)),
+                         row_name);
+INSTANTIATE_TEST_SUITE_P(
+    Converted,
+    Determinism,
+    ::testing::Combine(::testing::Values(testing::read_goldens().at(8)),  // every weight format
+                       ::testing::Values(WeightMode::kF32, WeightMode::kInt8)),
+    row_name);
+
+}  // namespace
+}  // namespace farthing

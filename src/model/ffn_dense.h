@@ -1,0 +1,18 @@
+// The gated feed-forward: down(activation(gate(x)) * up(x)) (Shazeer, GLU Variants, 2020).
+#pragma once
+
+#include "model/exec.h"
+#include "model/spec.h"
+#include "model/weights.h"
+#include "model/workspace.h"
+
+namespace farthing {
+
+// Reads ws.normed, writes ws.delta; uses ws.gate and ws.up.
+void dense_ffn(const Exec& exec,
+               const ModelSpec& spec,
+               const DenseFfnSpec& ffn,
+               const LayerWeights& weights,
+               Workspace& ws);
+
+}  // namespace farthing

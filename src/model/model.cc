@@ -1,0 +1,38 @@
+#include "model/model.h"
+
+#include <utility>
+
+#include "model/registry.h"
+
+namespace farthing {
+
+std::vector<KVShape> Model::kv_shapes() const {
+  std::vector<KVShape> shapes;
+  for (int32_t i = 0; i < spec.n_layers(); ++i) {
+    shapes.push_back({spec.attention(i).n_kv_heads, spec.attention(i).head_dim});
+  }
+  return shapes;
+}
+
+int64_t Model::n_parameters() const {
+  int64_t n = 0;
+  for (const TensorView& tensor : file.tensors) n += tensor.size();
+  return n;
+}
+
+int64_t Model::tensor_bytes() const {
+  int64_t n = 0;
+  for (const TensorView& tensor : file.tensors) n += static_cast<int64_t>(tensor.bytes.size());
+  return n;
+}
+
+Result<std::unique_ptr<Model>> make_model(ModelFile file, WeightMode mode) {
+  auto model = std::make_unique<Model>();
+  FARTHING_TRY(model->spec, build_spec(file));
+  FARTHING_TRY(model->weights, bind_weights(model->spec, file, mode));
+  // The views point into the mappings, which don't move with the ModelFile.
+  model->file = std::move(file);
+  return model;
+}
+
+}  // namespace farthing

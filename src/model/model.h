@@ -1,0 +1,29 @@
+// Model: a spec and its weights, read-only after loading. Owns the mapped file that the weights
+// point into.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/result.h"
+#include "cache/kv_store.h"
+#include "load/model_file.h"
+#include "model/spec.h"
+#include "model/weights.h"
+
+namespace farthing {
+
+struct Model {
+  ModelFile file;
+  ModelSpec spec;
+  Weights weights;
+
+  std::vector<KVShape> kv_shapes() const;  // one per layer
+  int64_t n_parameters() const;            // values in all tensors of the file
+  int64_t tensor_bytes() const;
+};
+
+Result<std::unique_ptr<Model>> make_model(ModelFile file, WeightMode mode);
+
+}  // namespace farthing
