@@ -1,0 +1,318 @@
+#include "engine/engine.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <condition_variable>
+#include <map>
+#include <mutex>
+
+namespace farthing {
+namespace {
+
+const LoadedModel& toy() {
+  static const std::unique_ptr<LoadedModel> model = [] {
+    auto loaded = load_model(FARTHING_SOURCE_DIR "/tests/golden/model/llama-gqa.gguf", {});
+    if (!loaded) ADD_FAILURE() << loaded.error().message;
+    return *std::move(loaded);
+  }();
+  return *model;
+}
+
+std::unique_ptr<Engine> start(const EngineOptions& options) {
+  auto engine = Engine::start(toy(), options);
+  EXPECT_TRUE(engine) << engine.error().message;
+  return *std::move(engine);
+}
+
+// Everything that was said about one request.
+struct Heard {
+  std::vector<TokenId> tokens;
+  std::vector<float> logprobs;
+  std::string text;
+  std::vector<FinishReason> reasons;
+  int n_request_ends = 0;
+  bool spoke_after_end = false;
+  Usage usage;
+};
+
+class Listener {
+ public:
+  Engine::Sink sink(uint32_t sample = 0) {
+    return [this, sample](Event event) {
+      std::lock_guard lock(mutex_);
+      heard_.spoke_after_end |= heard_.n_request_ends > 0;
+      if (auto* token = std::get_if<TokenEvent>(&event)) {
+        if (token->sample == sample) {
+          heard_.tokens.push_back(token->token);
+          heard_.text += token->text;
+          if (token->logprob) heard_.logprobs.push_back(token->logprob->logprob);
+          for (const TokenLogprob& top : token->top) heard_.logprobs.push_back(top.logprob);
+        }
+      } else if (auto* end = std::get_if<SampleEnd>(&event)) {
+        if (end->sample == sample) heard_.text += end->text;
+        heard_.reasons.push_back(end->reason);
+      } else {
+        heard_.usage = std::get<RequestEnd>(event).usage;
+        ++heard_.n_request_ends;
+      }
+      changed_.notify_all();
+    };
+  }
+  Heard wait() {
+    std::unique_lock lock(mutex_);
+    const bool ended = changed_.wait_for(
+        lock, std::chrono::seconds(60), [&] { return heard_.n_request_ends > 0; });
+    EXPECT_TRUE(ended) << "no RequestEnd";
+    return heard_;
+  }
+  void wait_for_tokens(size_t n) {
+    std::unique_lock lock(mutex_);
+    EXPECT_TRUE(changed_.wait_for(
+        lock, std::chrono::seconds(60), [&] { return heard_.tokens.size() >= n; }));
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  Heard heard_;
+};
+
+Request request_of(int32_t n_prompt, int32_t max_tokens, uint32_t salt = 0) {
+  Request r;
+  const int32_t vocab = toy().model->spec.vocab_size;
+  for (int32_t i = 0; i < n_prompt; ++i) {
+    r.prompt.push_back(
+        static_cast<TokenId>((i * 37 + 11 + salt * 101) % static_cast<uint32_t>(vocab)));
+  }
+  r.max_tokens = max_tokens;
+  r.ignore_eos = true;
+  r.sampling.temperature = 0;
+  r.sampling.logprobs = 3;
+  return r;
+}
+
+Heard run(Engine& engine, Request request) {
+  Listener listener;
+  auto id = engine.submit(std::move(request), listener.sink());
+  EXPECT_TRUE(id) << id.error().message;
+  return listener.wait();
+}
+
+EngineOptions small() {
+  return {.n_threads = 1, .context = 128, .chunk = 512};
+}
+
+TEST(Engine, SaysEverythingOnceAndInOrder) {
+  auto engine = start(small());
+  Request request = request_of(20, 10);
+  request.n = 3;
+  request.sampling.temperature = 1;
+  Listener listener;
+  ASSERT_TRUE(engine->submit(request, listener.sink(1)));
+  const Heard heard = listener.wait();
+  engine.reset();
+  EXPECT_EQ(heard.n_request_ends, 1);
+  EXPECT_FALSE(heard.spoke_after_end);
+  EXPECT_EQ(heard.reasons, std::vector<FinishReason>(3, FinishReason::kLength));
+  EXPECT_EQ(heard.usage.prompt_tokens, 20);
+  EXPECT_EQ(heard.usage.completion_tokens, 30);
+  EXPECT_EQ(heard.tokens.size(), 10u);
+}
+
+// The same request gives the same bits whatever the chunk, the threads and the company.
+TEST(Engine, ResultsDoNotDependOnCompany) {
+  const Request request = request_of(75, 24);
+  auto reference_engine = start(small());
+  const Heard reference = run(*reference_engine, request);
+  ASSERT_EQ(reference.tokens.size(), 24u);
+  ASSERT_EQ(reference.logprobs.size(), 24u * 4);
+
+  struct Case {
+    const char* name;
+    EngineOptions options;
+    int neighbours;
+  };
+  std::vector<Case> cases;
+  for (int32_t chunk : {1, 7, 64}) {
+    EngineOptions o = small();
+    o.chunk = chunk;
+    cases.push_back({"chunk", o, 0});
+  }
+  EngineOptions two_threads = small();
+  two_threads.n_threads = 2;
+  cases.push_back({"two threads", two_threads, 0});
+  EngineOptions crowd = two_threads;
+  crowd.max_sequences = 4;
+  crowd.chunk = 16;
+  cases.push_back({"beside three others", crowd, 3});
+  EngineOptions forgetful = small();
+  forgetful.kv_cache = false;
+  cases.push_back({"no KV cache", forgetful, 0});
+
+  for (const Case& c : cases) {
+    auto engine = start(c.options);
+    std::vector<Listener> others(static_cast<size_t>(c.neighbours));
+    for (uint32_t i = 0; i < others.size(); ++i) {
+      ASSERT_TRUE(engine->submit(request_of(10 + 30 * static_cast<int32_t>(i), 40, i + 1),
+                                 others[i].sink()));
+    }
+    const Heard heard = run(*engine, request);
+    EXPECT_EQ(heard.tokens, reference.tokens) << c.name;
+    EXPECT_EQ(heard.logprobs, reference.logprobs) << c.name;
+    EXPECT_EQ(heard.text, reference.text) << c.name;
+    for (Listener& other : others) other.wait();
+  }
+}
+
+TEST(Engine, NaiveAttentionPicksTheSameTokens) {
+  auto flash = start(small());
+  EngineOptions o = small();
+  o.attention = AttentionMode::kNaive;
+  o.n_threads = 2;
+  auto naive = start(o);
+  EXPECT_EQ(run(*naive, request_of(70, 20)).tokens, run(*flash, request_of(70, 20)).tokens);
+}
+
+TEST(Engine, SeedsAndSamples) {
+  auto engine = start(small());
+  Request request = request_of(9, 20);
+  request.sampling.temperature = 1;
+  request.sampling.seed = 5;
+  const Heard a = run(*engine, request);
+  EXPECT_EQ(run(*engine, request).tokens, a.tokens);
+  request.sampling.seed = 6;
+  EXPECT_NE(run(*engine, request).tokens, a.tokens);
+}
+
+TEST(Engine, StopStringIsNotLeaked) {
+  auto engine = start(small());
+  const Request request = request_of(30, 40);
+  const Heard whole = run(*engine, request);
+  ASSERT_GT(whole.text.size(), 12u);
+  for (size_t at = 1; at + 4 < whole.text.size(); at += 5) {
+    Request stopped = request;
+    stopped.stop = {whole.text.substr(at, 4)};
+    const Heard heard = run(*engine, stopped);
+    EXPECT_EQ(heard.text, whole.text.substr(0, whole.text.find(stopped.stop[0])));
+    EXPECT_EQ(heard.reasons, std::vector{FinishReason::kStop});
+    stopped.include_stop = true;
+    EXPECT_EQ(run(*engine, stopped).text, heard.text + stopped.stop[0]);
+  }
+}
+
+TEST(Engine, StopTokensEndAndMinTokensHoldThemOff) {
+  auto engine = start(small());
+  Request request = request_of(30, 12);
+  const Heard whole = run(*engine, request);
+  request.stop_tokens = {whole.tokens[4]};
+  const size_t first = static_cast<size_t>(
+      std::find(whole.tokens.begin(), whole.tokens.end(), whole.tokens[4]) - whole.tokens.begin());
+  const Heard stopped = run(*engine, request);
+  EXPECT_EQ(stopped.tokens.size(), first + 1);
+  EXPECT_EQ(stopped.reasons, std::vector{FinishReason::kStop});
+  request.min_tokens = 12;
+  const Heard held_off = run(*engine, request);
+  EXPECT_EQ(held_off.tokens.size(), 12u);
+  EXPECT_THAT(held_off.tokens, testing::Not(testing::Contains(whole.tokens[4])));
+}
+
+TEST(Engine, CancelAndDeadlineEndAtOnceInEveryPhase) {
+  EngineOptions o = small();
+  o.chunk = 1;
+  auto engine = start(o);
+  Listener running, queued, late;
+  auto first = engine->submit(request_of(20, 100), running.sink());
+  auto second = engine->submit(request_of(20, 100), queued.sink());
+  Request expired = request_of(20, 100);
+  expired.deadline = Clock::now() - std::chrono::seconds(1);
+  ASSERT_TRUE(engine->submit(expired, late.sink()));
+  ASSERT_TRUE(first && second);
+  running.wait_for_tokens(2);
+  engine->cancel(*second);
+  engine->cancel(*first);
+  EXPECT_EQ(queued.wait().reasons, std::vector{FinishReason::kCancelled});
+  EXPECT_EQ(queued.wait().tokens.size(), 0u);
+  const Heard heard = running.wait();
+  EXPECT_EQ(heard.reasons, std::vector{FinishReason::kCancelled});
+  EXPECT_EQ(late.wait().reasons, std::vector{FinishReason::kDeadline});
+  engine->cancel(*first);  // ended already: nothing happens
+  EXPECT_EQ(run(*engine, request_of(5, 3)).tokens.size(), 3u);
+}
+
+TEST(Engine, StoppingTheEngineEndsWhatRuns) {
+  Listener listener;
+  auto engine = start(small());
+  ASSERT_TRUE(engine->submit(request_of(20, 100), listener.sink()));
+  engine.reset();
+  EXPECT_EQ(listener.wait().n_request_ends, 1);
+}
+
+TEST(Engine, RefusesWhatCannotRun) {
+  auto engine = start(small());
+  auto nothing = [](Event) {};
+  const auto message = [&](Request r) {
+    auto id = engine->submit(std::move(r), nothing);
+    return id ? std::string() : id.error().message;
+  };
+  EXPECT_THAT(message(request_of(0, 4)), testing::HasSubstr("empty"));
+  EXPECT_THAT(message(request_of(128, 4)), testing::HasSubstr("128 tokens"));
+  Request outside = request_of(3, 4);
+  outside.prompt[1] = 1 << 20;
+  EXPECT_THAT(message(outside), testing::HasSubstr("outside the vocabulary"));
+  outside = request_of(3, 4);
+  outside.prompt[1] = -1;
+  EXPECT_THAT(message(outside), testing::HasSubstr("outside the vocabulary"));
+  Request bias = request_of(3, 4);
+  bias.sampling.logit_bias = {{1 << 20, 1.0f}};
+  EXPECT_THAT(message(bias), testing::HasSubstr("logit_bias"));
+}
+
+TEST(Engine, PromptOnlyEndsWithoutTokens) {
+  auto engine = start(small());
+  const Heard heard = run(*engine, request_of(10, 0));
+  EXPECT_EQ(heard.tokens.size(), 0u);
+  EXPECT_EQ(heard.reasons, std::vector{FinishReason::kLength});
+}
+
+TEST(Engine, TheContextIsTheEnd) {
+  auto engine = start(small());
+  const Heard heard = run(*engine, request_of(120, 100));
+  EXPECT_EQ(heard.tokens.size(), 8u);
+  EXPECT_EQ(heard.reasons, std::vector{FinishReason::kLength});
+}
+
+TEST(Engine, MemoryThatIsNotThereIsRefusedWithTheArithmetic) {
+  EngineOptions o = small();
+  o.memory_limit = 1 << 16;
+  auto engine = Engine::start(toy(), o);
+  ASSERT_FALSE(engine);
+  EXPECT_EQ(engine.error().kind, ErrorKind::kNoResource);
+  EXPECT_THAT(engine.error().message, testing::HasSubstr("KV cache"));
+  o = small();
+  o.context = 1 << 20;
+  EXPECT_EQ(Engine::start(toy(), o).error().kind, ErrorKind::kUsage);
+  o = small();
+  o.kv_type = DType::kQ4_0;
+  EXPECT_EQ(Engine::start(toy(), o).error().kind, ErrorKind::kUsage);
+}
+
+TEST(Engine, EveryKVTypeAndWeightModeRuns) {
+  for (DType type : {DType::kF32, DType::kF16, DType::kBF16}) {
+    EngineOptions o = small();
+    o.kv_type = type;
+    auto engine = start(o);
+    EXPECT_EQ(run(*engine, request_of(40, 4)).tokens.size(), 4u);
+  }
+  for (WeightMode mode : {WeightMode::kF32, WeightMode::kInt8}) {
+    auto loaded =
+        load_model(FARTHING_SOURCE_DIR "/tests/golden/model/llama-gqa.gguf", {.weights = mode});
+    ASSERT_TRUE(loaded);
+    auto engine = Engine::start(**loaded, small());
+    ASSERT_TRUE(engine);
+    EXPECT_EQ(run(**engine, request_of(40, 4)).tokens.size(), 4u);
+  }
+}
+
+}  // namespace
+}  // namespace farthing
