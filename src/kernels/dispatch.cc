@@ -2,11 +2,11 @@
 
 #include <array>
 
-#include "base/check.h"
 #include "base/checked.h"
 #include "kernels/act.h"
 #include "kernels/isa.h"
 #include "kernels/kernel_table.h"
+#include "kernels/simd/isa_kernels.h"
 
 namespace farthing {
 namespace {
@@ -57,9 +57,25 @@ std::array<bool, kIsaCount> detect() {
   return has;
 }
 
-// nullptr: no kernels yet.
-const KernelTable* table_of(Isa isa) {
-  return isa == Isa::kRef ? &ref_kernels() : nullptr;
+KernelTable make_table(Isa isa, const MatmulFns& matmul, const RowFns& rows) {
+  KernelTable table;
+  table.isa = isa;
+  for (const Format& f : all_formats()) {
+    const size_t i = static_cast<size_t>(f.type);
+    table.act_format[i] = f.qblock_values == 1 ? ActFormat::kF32 : ActFormat::kQ8_32;
+    table.matmul[i] = matmul.of[i];
+  }
+  table.pack_act = {ref_kernels().pack_act[0], rows.pack_q8_32};
+  for (size_t i = 0; i < kKVTypeCount; ++i) {
+    table.store_kv[i] = rows.store_kv[i];
+    table.attention[i] = rows.attention[i];
+    table.attention_naive[i] = rows.attention_naive[i];
+  }
+  table.rms_norm = rows.rms_norm;
+  table.silu_mul = rows.silu_mul;
+  table.gelu_mul = rows.gelu_mul;
+  table.add = rows.add;
+  return table;
 }
 
 }  // namespace
@@ -79,8 +95,7 @@ std::vector<Isa> supported_isas() {
   static const std::array<bool, kIsaCount> has = detect();
   std::vector<Isa> isas;
   for (size_t i = 0; i < has.size(); ++i) {
-    const Isa isa = static_cast<Isa>(i);
-    if (has[i] && table_of(isa) != nullptr) isas.push_back(isa);
+    if (has[i]) isas.push_back(static_cast<Isa>(i));
   }
   return isas;
 }
@@ -96,9 +111,14 @@ int64_t act_bytes(ActFormat format, int64_t cols) {
 }
 
 const KernelTable& kernel_table(Isa isa) {
-  const KernelTable* table = table_of(isa);
-  CHECK(table != nullptr);
-  return *table;
+  static const std::array<KernelTable, kIsaCount> tables = {
+      ref_kernels(),
+      make_table(Isa::kAvx2, kAvx2Matmul, kAvx2Rows),
+      make_table(Isa::kAvxVnni, kAvxVnniMatmul, kAvx2Rows),
+      make_table(Isa::kAvx512, kAvx512Matmul, kAvx512Rows),
+      make_table(Isa::kAvx512Vnni, kAvx512VnniMatmul, kAvx512Rows),
+  };
+  return tables[static_cast<size_t>(isa)];
 }
 
 }  // namespace farthing

@@ -1,0 +1,10 @@
+#include "kernels/simd/v512.h"
+// clang-format off: the vocabulary comes first
+#include "kernels/simd/matmul_table.h"
+// clang-format on
+
+namespace farthing {
+
+constinit const MatmulFns kAvx512Matmul = MatmulRow<V512>::kFns;
+
+}  // namespace farthing

@@ -1,0 +1,30 @@
+// All kernels of an Isa but the matmuls.
+#pragma once
+
+#include "kernels/simd/attention.h"
+#include "kernels/simd/isa_kernels.h"
+#include "kernels/simd/rows.h"
+
+namespace farthing {
+namespace {
+
+template <class V>
+struct RowTable {
+  static constexpr RowFns kFns = {
+      .pack_q8_32 = RowKernels<V>::pack_q8_32,
+      .store_kv = {RowKernels<V>::store_f32, RowKernels<V>::store_f16, RowKernels<V>::store_bf16},
+      .attention = {Attention<V, KVType::kF32>::run,
+                    Attention<V, KVType::kF16>::run,
+                    Attention<V, KVType::kBF16>::run},
+      .attention_naive = {Attention<V, KVType::kF32>::run_naive,
+                          Attention<V, KVType::kF16>::run_naive,
+                          Attention<V, KVType::kBF16>::run_naive},
+      .rms_norm = RowKernels<V>::rms_norm,
+      .silu_mul = RowKernels<V>::silu_mul,
+      .gelu_mul = RowKernels<V>::gelu_mul,
+      .add = RowKernels<V>::add,
+  };
+};
+
+}  // namespace
+}  // namespace farthing

@@ -1,0 +1,153 @@
+// Row functions: packing activations, storing K and V, norms and activation functions.
+#pragma once
+
+#include <cstring>
+
+#include "kernels/act.h"
+#include "kernels/simd/exp.h"
+
+namespace farthing {
+namespace {
+
+template <class V>
+struct RowKernels {
+  using I = typename V::I;
+  using F = typename V::F;
+  static constexpr int64_t kLanes = V::kLanes;
+
+  // ---- packing ----
+
+  static void pack_q8_32(const float* x, int64_t cols, std::byte* out) {
+    ActGroup* groups = reinterpret_cast<ActGroup*>(out);
+    for (int64_t g = 0; g < cols / kActGroup; ++g) pack_group(x + g * kActGroup, groups[g]);
+  }
+  FARTHING_SIMD void pack_group(const float* x, ActGroup& out) {
+    constexpr int kVectors = static_cast<int>(kActGroup / kLanes);
+    const I magnitude = V::set1(0x7fffffff);
+    F v[kVectors];
+    I largest = V::zero();
+#pragma GCC unroll 4
+    for (int i = 0; i < kVectors; ++i) {
+      v[i] = V::load(x + i * kLanes);
+      largest = V::max_unsigned(largest, V::bit_and(V::as_int(v[i]), magnitude));
+    }
+    const uint32_t bits =
+        V::largest_unsigned(largest);  // as integers, infinity and NaN are the largest
+    float amax;
+    std::memcpy(&amax, &bits, sizeof amax);
+    if (bits >= 0x7f800000u || amax < kActTiny) return pack_special(bits >= 0x7f800000u, out);
+    const F inverse = V::set1_f(127 / amax);
+    I low = V::zero(), high = V::zero();
+#pragma GCC unroll 4
+    for (int i = 0; i < kVectors; ++i) {
+      const F scaled = V::min(V::max(V::mul(v[i], inverse), V::set1_f(-127.0f)), V::set1_f(127.0f));
+      const I q = V::round_to_int(scaled);
+      V::store_low_bytes(out.q + i * kLanes, q);
+      (i < kVectors / 2 ? low : high) = V::add(i < kVectors / 2 ? low : high, q);
+    }
+    const int32_t sum_low = V::sum(low), sum_high = V::sum(high);
+    out.scale = amax / 127;
+    out.sum = out.scale * static_cast<float>(sum_low + sum_high);
+    out.sum_low = out.scale * static_cast<float>(sum_low);
+    out.sum_high = out.scale * static_cast<float>(sum_high);
+    out.neg_sum = -(sum_low + sum_high);
+    out.neg_sum_low = -sum_low;
+    out.neg_sum_high = -sum_high;
+    out.unused = 0;
+  }
+  static void pack_special(bool not_finite, ActGroup& out) {
+    std::memset(&out, 0, sizeof out);
+    if (not_finite) out.scale = out.sum = out.sum_low = out.sum_high = __builtin_nanf("");
+  }
+
+  // ---- K and V ----
+
+  static void store_f32(const float* x, int64_t n, std::byte* out) {
+    std::memcpy(out, x, static_cast<size_t>(n) * sizeof(float));
+  }
+  static void store_f16(const float* x, int64_t n, std::byte* out) {
+    int64_t i = 0;
+    for (; i + kLanes <= n; i += kLanes) V::store_f16(out + 2 * i, V::load(x + i));
+    if (i < n) {
+      alignas(64) std::byte halves[2 * kLanes];
+      V::store_f16(halves, V::load(x + i, V::first_lanes(n - i)));
+      std::memcpy(out + 2 * i, halves, static_cast<size_t>(2 * (n - i)));
+    }
+  }
+  static void store_bf16(const float* x, int64_t n, std::byte* out) {
+    int64_t i = 0;
+    for (; i + kLanes <= n; i += kLanes) V::store_low_halves(out + 2 * i, to_bf16(V::load(x + i)));
+    if (i < n) {
+      alignas(64) std::byte halves[2 * kLanes];
+      V::store_low_halves(halves, to_bf16(V::load(x + i, V::first_lanes(n - i))));
+      std::memcpy(out + 2 * i, halves, static_cast<size_t>(2 * (n - i)));
+    }
+  }
+  // To nearest, ties to even; NaNs keep their upper bits and become quiet.
+  FARTHING_SIMD I to_bf16(F x) {
+    const I bits = V::as_int(x);
+    const I odd = V::bit_and(V::template shr<16>(bits), V::set1(1));
+    const I rounded = V::template shr<16>(V::add(V::add(bits, V::set1(0x7fff)), odd));
+    const I nan = V::bit_or(V::template shr<16>(bits), V::set1(0x40));
+    const I magnitude = V::bit_and(bits, V::set1(0x7fffffff));
+    return V::less_or(V::set1(0x7f800000), magnitude, nan, rounded);
+  }
+
+  // ---- rows of floats ----
+
+  // Calls fn(vector index i, mask or none) over n floats; the last one masked.
+  template <class Fn>
+  FARTHING_SIMD void for_vectors(int64_t n, Fn fn) {
+    int64_t i = 0;
+    for (; i + kLanes <= n; i += kLanes) {
+      fn([i](const float* p) { return V::load(p + i); },
+         [i](float* p, F v) { V::store(p + i, v); });
+    }
+    if (i < n) {
+      const auto mask = V::first_lanes(n - i);
+      fn([i, mask](const float* p) { return V::load(p + i, mask); },
+         [i, mask](float* p, F v) { V::store(p + i, v, mask); });
+    }
+  }
+
+  static void rms_norm(const float* x, const float* gain, int64_t n, float eps, float* out) {
+    F squares = V::zero_f();
+    for_vectors(n, [&](auto load, auto) {
+      const F v = load(x);
+      squares = V::fma(v, v, squares);
+    });
+    const float mean = V::sum(squares) / static_cast<float>(n);
+    const F factor = V::set1_f(1 / __builtin_sqrtf(mean + eps));
+    for_vectors(
+        n, [&](auto load, auto store) { store(out, V::mul(V::mul(load(x), factor), load(gain))); });
+  }
+
+  static void silu_mul(const float* gate, const float* up, int64_t n, float* out) {
+    const F one = V::set1_f(1.0f);
+    for_vectors(n, [&](auto load, auto store) {
+      const F x = load(gate);
+      const F sigmoid_inverse = V::add(one, exp<V>(V::sub(V::zero_f(), x)));
+      store(out, V::mul(V::div(x, sigmoid_inverse), load(up)));
+    });
+  }
+
+  // 0.5 x (1 + tanh(y)) = x / (1 + exp(-2y)): no cancellation.
+  static void gelu_mul(const float* gate, const float* up, int64_t n, float* out) {
+    const F one = V::set1_f(1.0f);
+    const F minus_two_root = V::set1_f(-2 * 0.79788456080286536f);  // -2 sqrt(2 / pi)
+    for_vectors(n, [&](auto load, auto store) {
+      const F x = load(gate);
+      const F cube = V::mul(V::mul(x, x), x);
+      const F inner = V::fma(cube, V::set1_f(0.044715f), x);
+      const F denominator = V::add(one, exp<V>(V::mul(minus_two_root, inner)));
+      store(out, V::mul(V::div(x, denominator), load(up)));
+    });
+  }
+
+  static void add(const float* x, int64_t n, float* inout) {
+    for_vectors(n, [&](auto load, auto store) { store(inout, V::add(load(inout), load(x))); });
+  }
+};
+
+}  // namespace
+}  // namespace farthing

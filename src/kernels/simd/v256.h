@@ -1,0 +1,251 @@
+// V256: eight 32-bit lanes with AVX2, FMA and F16C, and VPDPBUSD where the file is compiled with
+// AVX-VNNI. The same vocabulary as v512.h, where each word is explained.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#define FARTHING_SIMD [[gnu::always_inline]] static inline
+
+namespace farthing {
+namespace {
+
+struct V256 {
+  using I = __m256i;
+  using F = __m256;
+  using Mask = __m256i;
+  static constexpr int kLanes = 8;
+  static constexpr int kMaxTokens = 4;
+#ifdef __AVXVNNI__
+  static constexpr bool kVnni = true;
+#else
+  static constexpr bool kVnni = false;
+#endif
+
+  // ---- integers ----
+  FARTHING_SIMD I zero() { return _mm256_setzero_si256(); }
+  FARTHING_SIMD I set1(int32_t x) { return _mm256_set1_epi32(x); }
+  FARTHING_SIMD I set1_bytes(int x) { return _mm256_set1_epi8(static_cast<char>(x)); }
+  FARTHING_SIMD I broadcast(const void* p) {
+    return _mm256_set1_epi32(_mm_cvtsi128_si32(_mm_loadu_si32(p)));
+  }
+  FARTHING_SIMD I load16_repeated(const void* p) {
+    return _mm256_broadcastsi128_si256(_mm_loadu_si128(static_cast<const __m128i*>(p)));
+  }
+  FARTHING_SIMD I bit_and(I a, I b) { return _mm256_and_si256(a, b); }
+  FARTHING_SIMD I bit_or(I a, I b) { return _mm256_or_si256(a, b); }
+  FARTHING_SIMD I bit_xor(I a, I b) { return _mm256_xor_si256(a, b); }
+  FARTHING_SIMD I add(I a, I b) { return _mm256_add_epi32(a, b); }
+  FARTHING_SIMD I sub(I a, I b) { return _mm256_sub_epi32(a, b); }
+  FARTHING_SIMD I max_unsigned(I a, I b) { return _mm256_max_epu32(a, b); }
+  template <int kBits>
+  FARTHING_SIMD I shl(I a) {
+    return _mm256_slli_epi32(a, kBits);
+  }
+  template <int kBits>
+  FARTHING_SIMD I shr(I a) {
+    return _mm256_srli_epi32(a, kBits);
+  }
+  FARTHING_SIMD I shr_by(I a, int bits) { return _mm256_srl_epi32(a, _mm_cvtsi32_si128(bits)); }
+  template <int kBits>
+  FARTHING_SIMD I sra(I a) {
+    return _mm256_srai_epi32(a, kBits);
+  }
+  FARTHING_SIMD I less_or(I a, I b, I yes, I no) {
+    return _mm256_blendv_epi8(no, yes, _mm256_cmpgt_epi32(b, a));
+  }
+  FARTHING_SIMD I shl_each(I a, I counts) { return _mm256_sllv_epi32(a, counts); }
+  template <int kByte>
+  FARTHING_SIMD I spread_byte(I a) {
+    const __m128i order = _mm_setr_epi8(kByte,
+                                        kByte,
+                                        kByte,
+                                        kByte,
+                                        kByte + 4,
+                                        kByte + 4,
+                                        kByte + 4,
+                                        kByte + 4,
+                                        kByte + 8,
+                                        kByte + 8,
+                                        kByte + 8,
+                                        kByte + 8,
+                                        kByte + 12,
+                                        kByte + 12,
+                                        kByte + 12,
+                                        kByte + 12);
+    return _mm256_shuffle_epi8(a, _mm256_broadcastsi128_si256(order));
+  }
+  FARTHING_SIMD I or_where(I x, I a, I pattern, I value) {
+    const I has = _mm256_cmpeq_epi8(_mm256_and_si256(a, pattern), pattern);
+    return _mm256_or_si256(x, _mm256_and_si256(has, value));
+  }
+  FARTHING_SIMD I lookup(I table, I index) { return _mm256_shuffle_epi8(table, index); }
+
+  // ---- rows to lanes ----
+  struct Rows {
+    FARTHING_SIMD Rows at(const uint8_t* base, int64_t stride) {
+      return {base, base + 4 * stride, stride, 3 * stride};
+    }
+    [[gnu::always_inline]] inline void advance(int64_t bytes) {
+      q0 += bytes, q1 += bytes;
+      __asm__("" : "+r"(q0), "+r"(q1));
+    }
+    template <int kRow>
+    [[gnu::always_inline]] inline const uint8_t* row() const {
+      return (kRow / 4 == 0 ? q0 : q1) + (kRow % 4 == 3 ? stride3 : kRow % 4 * stride);
+    }
+    const uint8_t *q0, *q1;
+    int64_t stride, stride3;
+  };
+  FARTHING_SIMD void load_tile(const Rows& rows, int64_t offset, I* out) {
+    const I r0 = half_rows<0>(rows, offset), r1 = half_rows<1>(rows, offset);
+    const I r2 = half_rows<2>(rows, offset), r3 = half_rows<3>(rows, offset);
+    const I low01 = _mm256_unpacklo_epi32(r0, r1), low23 = _mm256_unpacklo_epi32(r2, r3);
+    const I high01 = _mm256_unpackhi_epi32(r0, r1), high23 = _mm256_unpackhi_epi32(r2, r3);
+    out[0] = _mm256_unpacklo_epi64(low01, low23);
+    out[1] = _mm256_unpackhi_epi64(low01, low23);
+    out[2] = _mm256_unpacklo_epi64(high01, high23);
+    out[3] = _mm256_unpackhi_epi64(high01, high23);
+  }
+  // 16 bytes of rows kFirst and kFirst + 4.
+  template <int kFirst>
+  FARTHING_SIMD I half_rows(const Rows& rows, int64_t offset) {
+    const I low = _mm256_castsi128_si256(load16(rows.row<kFirst>() + offset));
+    return _mm256_inserti128_si256(low, load16(rows.row<kFirst + 4>() + offset), 1);
+  }
+  FARTHING_SIMD __m128i load16(const uint8_t* p) {
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  }
+  FARTHING_SIMD I load_dwords(const Rows& rows, int64_t offset) {
+    return _mm256_inserti128_si256(
+        _mm256_castsi128_si256(four_dwords<0>(rows, offset)), four_dwords<4>(rows, offset), 1);
+  }
+  template <int kFirst>
+  FARTHING_SIMD __m128i four_dwords(const Rows& rows, int64_t offset) {
+    const auto row = [=](const uint8_t* p) {
+      return _mm_cvtsi128_si32(_mm_loadu_si32(p + offset));
+    };
+    return _mm_setr_epi32(row(rows.row<kFirst>()),
+                          row(rows.row<kFirst + 1>()),
+                          row(rows.row<kFirst + 2>()),
+                          row(rows.row<kFirst + 3>()));
+  }
+
+  // ---- dot products of four bytes per lane with the four at `a` ----
+  FARTHING_SIMD I dot_unsigned(I acc, I w, const int8_t* a) {
+#ifdef __AVXVNNI__
+    return _mm256_dpbusd_avx_epi32(acc, w, broadcast(a));
+#else
+    const I pairs = _mm256_maddubs_epi16(w, broadcast(a));
+    return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+#endif
+  }
+  FARTHING_SIMD I bias_signed(I w) { return kVnni ? bit_xor(w, set1_bytes(0x80)) : w; }
+  FARTHING_SIMD I dot_signed(I acc, I w, const int8_t* a) {
+#ifdef __AVXVNNI__
+    return dot_unsigned(acc, w, a);
+#else
+    // |w| <= 128 and |a| <= 127: a pair sums to at most 32512, which an int16 holds.
+    const I pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(broadcast(a), w));
+    return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+#endif
+  }
+
+  // ---- floats ----
+  FARTHING_SIMD F zero_f() { return _mm256_setzero_ps(); }
+  FARTHING_SIMD F set1_f(float x) { return _mm256_set1_ps(x); }
+  FARTHING_SIMD F to_float(I a) { return _mm256_cvtepi32_ps(a); }
+  FARTHING_SIMD I round_to_int(F a) { return _mm256_cvtps_epi32(a); }
+  FARTHING_SIMD F as_float(I a) { return _mm256_castsi256_ps(a); }
+  FARTHING_SIMD I as_int(F a) { return _mm256_castps_si256(a); }
+  FARTHING_SIMD F add(F a, F b) { return _mm256_add_ps(a, b); }
+  FARTHING_SIMD F sub(F a, F b) { return _mm256_sub_ps(a, b); }
+  FARTHING_SIMD F mul(F a, F b) { return _mm256_mul_ps(a, b); }
+  FARTHING_SIMD F div(F a, F b) { return _mm256_div_ps(a, b); }
+  FARTHING_SIMD F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
+  FARTHING_SIMD F max(F a, F b) { return _mm256_max_ps(a, b); }
+  FARTHING_SIMD F min(F a, F b) { return _mm256_min_ps(a, b); }
+  FARTHING_SIMD F round(F a) {
+    return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  }
+  FARTHING_SIMD F f16_low(I a) { return _mm256_cvtph_ps(narrow(a)); }
+
+  FARTHING_SIMD Mask lanes(int64_t first, int64_t end) {
+    const I lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    const auto below = [&](int64_t n) {
+      return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int32_t>(n > 8   ? 8
+                                                                       : n < 0 ? 0
+                                                                               : n)),
+                                lane);
+    };
+    return _mm256_andnot_si256(below(first), below(end));
+  }
+  FARTHING_SIMD Mask first_lanes(int64_t n) { return lanes(0, n); }
+  FARTHING_SIMD F load(const float* p) { return _mm256_loadu_ps(p); }
+  FARTHING_SIMD F load(const float* p, Mask m) { return _mm256_maskload_ps(p, m); }
+  FARTHING_SIMD void store(float* p, F a) { _mm256_storeu_ps(p, a); }
+  FARTHING_SIMD void store(float* p, F a, Mask m) { _mm256_maskstore_ps(p, m, a); }
+  FARTHING_SIMD F select(Mask m, F yes, F no) {
+    return _mm256_blendv_ps(no, yes, _mm256_castsi256_ps(m));
+  }
+  FARTHING_SIMD F load_f16(const void* p) {
+    return _mm256_cvtph_ps(_mm_loadu_si128(static_cast<const __m128i*>(p)));
+  }
+  FARTHING_SIMD F load_bf16(const void* p) {
+    return as_float(
+        shl<16>(_mm256_cvtepu16_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p)))));
+  }
+  FARTHING_SIMD void store_f16(void* p, F a) {
+    _mm_storeu_si128(static_cast<__m128i*>(p), _mm256_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT));
+  }
+  FARTHING_SIMD void store_low_halves(void* p, I a) {
+    _mm_storeu_si128(static_cast<__m128i*>(p), narrow(a));
+  }
+  FARTHING_SIMD void store_low_bytes(int8_t* p, I a) {
+    const __m128i halves = narrow(a);
+    const __m128i mask = _mm_set1_epi16(0xff);
+    _mm_storeu_si64(p, _mm_packus_epi16(_mm_and_si128(halves, mask), mask));
+  }
+  // The low 16 bits of each lane.
+  FARTHING_SIMD __m128i narrow(I a) {
+    const I low = _mm256_and_si256(a, _mm256_set1_epi32(0xffff));
+    return _mm_packus_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1));
+  }
+
+  // ---- reductions, in fixed trees ----
+  FARTHING_SIMD float sum(F a) {
+    __m128 x = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    x = _mm_add_ps(x, _mm_movehl_ps(x, x));
+    return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
+  }
+  FARTHING_SIMD int32_t sum(I a) {
+    __m128i x = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+    x = _mm_add_epi32(x, _mm_shuffle_epi32(x, 0x4e));
+    return _mm_cvtsi128_si32(_mm_add_epi32(x, _mm_shuffle_epi32(x, 0xb1)));
+  }
+  FARTHING_SIMD float largest(F a) {
+    __m128 x = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    x = _mm_max_ps(x, _mm_movehl_ps(x, x));
+    return _mm_cvtss_f32(_mm_max_ss(x, _mm_movehdup_ps(x)));
+  }
+  FARTHING_SIMD uint32_t largest_unsigned(I a) {
+    __m128i x = _mm_max_epu32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+    x = _mm_max_epu32(x, _mm_shuffle_epi32(x, 0x4e));
+    return static_cast<uint32_t>(_mm_cvtsi128_si32(_mm_max_epu32(x, _mm_shuffle_epi32(x, 0xb1))));
+  }
+  FARTHING_SIMD F sums(const F* a) {
+    const F low = quad_sums(a), high = quad_sums(a + 4);
+    return add(_mm256_permute2f128_ps(low, high, 0x20), _mm256_permute2f128_ps(low, high, 0x31));
+  }
+  // Lane 4p + i: the sum of the 128-bit part p of a[i].
+  FARTHING_SIMD F quad_sums(const F* a) {
+    const F x = add(_mm256_unpacklo_ps(a[0], a[1]), _mm256_unpackhi_ps(a[0], a[1]));
+    const F y = add(_mm256_unpacklo_ps(a[2], a[3]), _mm256_unpackhi_ps(a[2], a[3]));
+    return add(_mm256_shuffle_ps(x, y, 0x44), _mm256_shuffle_ps(x, y, 0xee));
+  }
+};
+
+}  // namespace
+}  // namespace farthing
