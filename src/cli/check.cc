@@ -7,6 +7,8 @@
 #include "cli/output.h"
 #include "cli/verbs.h"
 #include "load/model_file.h"
+#include "model/registry.h"
+#include "model/weights.h"
 
 namespace farthing {
 namespace {
@@ -41,6 +43,18 @@ Json to_json(const std::string& path, const ModelFile& file) {
               {"notes", file.notes}};
 }
 
+// What the file says must make a model: hyper-parameters in range, every tensor there in its shape.
+Result<ModelFile> open_checked(const std::string& path) {
+  FARTHING_TRY(ModelFile file, open_model_file(path));
+  if (file.tensors.empty()) return file;
+  const auto where = [&](Error error) { return std::move(error).in(printable(path, 4096)); };
+  auto spec = build_spec(file);
+  if (!spec) return where(std::move(spec).error());
+  auto weights = check_weights(*spec, file);
+  if (!weights) return where(std::move(weights).error());
+  return file;
+}
+
 int refuse(const Error& error, const std::string& path, bool json, std::FILE* out, std::FILE* err) {
   if (!json) return report(error, err);
   const int code = static_cast<int>(error.kind);
@@ -55,7 +69,7 @@ int refuse(const Error& error, const std::string& path, bool json, std::FILE* ou
 }  // namespace
 
 int check_file(const std::string& path, bool json, std::FILE* out, std::FILE* err) {
-  const auto file = open_model_file(path);
+  const auto file = open_checked(path);
   if (!file) return refuse(file.error(), path, json, out, err);
   if (json) {
     write(out, to_text(to_json(path, *file)) + "\n");

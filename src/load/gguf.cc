@@ -61,12 +61,14 @@ Status check_version(uint32_t version) {
 Status check_count(
     uint64_t count, uint64_t cap, uint64_t least_bytes, uint64_t left, std::string_view what) {
   if (count > cap)
-    return bad_input("the header announces {} {}, at most {} are allowed", count, what, cap);
+    return bad_input(
+        "offset 8: the header announces {} {}, at most {} are allowed", count, what, cap);
   if (count > left / least_bytes) {
-    return bad_input("the header announces {} {}, but only {} bytes follow: truncated download?",
-                     count,
-                     what,
-                     left);
+    return bad_input(
+        "offset 8: the header announces {} {}, but only {} bytes follow: truncated download?",
+        count,
+        what,
+        left);
   }
   return {};
 }

@@ -52,7 +52,8 @@ Result<int32_t> read_vocab_size(const SpecReader& reader, int64_t d_model) {
   if (embedding == nullptr) return bad_input("tensor token_embd.weight is missing");
   if (embedding->n_dims != 2 || embedding->rows() > kMaxVocab) {
     return bad_input(
-        "token_embd.weight: expected [{}, vocabulary up to {}], found {} dimensions of {} x {}",
+        "tensor token_embd.weight: expected [{}, vocabulary up to {}], found {} dimensions of {} x "
+        "{}",
         d_model,
         kMaxVocab,
         embedding->n_dims,

@@ -1,0 +1,220 @@
+// The sweep: every malformed file is read in a child process that may take 2 s of CPU for each;
+// then a sample of them, and the memory bombs, go through the real program.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "base/utf8.h"
+#include "tests/fuzz/malformed.h"
+
+#include <fmt/format.h>
+
+namespace farthing::fuzz {
+namespace {
+
+constexpr uint64_t kSeed = 1;
+constexpr rlim_t kCpuSeconds = 2;
+constexpr int kMaxFailures = 20;
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool kSanitized = true;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+constexpr bool kSanitized = true;
+#else
+constexpr bool kSanitized = false;
+#endif
+#else
+constexpr bool kSanitized = false;
+#endif
+
+// What a child tells its parent, in memory that both see and that outlives its death.
+struct Progress {
+  std::atomic<uint64_t> next{0};  // the file in work, or the first not begun
+  std::atomic<uint64_t> refused{0};
+  std::atomic<uint64_t> accepted{0};
+  char fault[2000] = "";  // of the file `next`
+};
+
+Progress* shared_progress() {
+  void* memory =
+      ::mmap(nullptr, sizeof(Progress), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  return memory == MAP_FAILED ? nullptr : new (memory) Progress;
+}
+
+// SIGXCPU kills this process when it has used kCpuSeconds more than now (the limit counts whole
+// seconds).
+void renew_cpu_limit() {
+  rusage used{};
+  ::getrusage(RUSAGE_SELF, &used);
+  const auto seconds = static_cast<rlim_t>(used.ru_utime.tv_sec + used.ru_stime.tv_sec);
+  rlimit limit{seconds + kCpuSeconds + 1, RLIM_INFINITY};
+  ::setrlimit(RLIMIT_CPU, &limit);
+}
+
+// In the child: reads files from progress.next on; stops at the first that is judged wrong.
+void read_all(Progress& progress) {
+  const uint64_t first = progress.next;
+  for_each_malformed(kSeed, [&](uint64_t i, const auto& make) {
+    if (i < first || progress.fault[0] != '\0') return;
+    progress.next = i;
+    renew_cpu_limit();
+    const MalformedFile file = make();
+    // An allocation of exactly the file's size, so that AddressSanitizer sees the first byte read
+    // beyond it.
+    const std::vector<char> exact(file.bytes.begin(), file.bytes.end());
+    bool refused = false;
+    const std::string fault = judge(std::as_bytes(std::span(exact)), &refused);
+    if (!fault.empty()) fmt::format_to_n(progress.fault, sizeof progress.fault - 1, "{}", fault);
+    ++(refused ? progress.refused : progress.accepted);
+  });
+  if (progress.fault[0] == '\0') progress.next = ~uint64_t{0};
+}
+
+std::string recipe_of(uint64_t index) {
+  std::string recipe;
+  for_each_malformed(kSeed, [&](uint64_t i, const auto& make) {
+    if (i == index) recipe = printable(make().recipe, 400);
+  });
+  return recipe;
+}
+
+std::string how_it_ended(int status) {
+  if (WIFSIGNALED(status)) return fmt::format("killed by {}", ::strsignal(WTERMSIG(status)));
+  return fmt::format("exit code {}", WEXITSTATUS(status));
+}
+
+TEST(MalformedGguf, EveryFileIsRefusedOrReadSafely) {
+  Progress* progress = shared_progress();
+  ASSERT_NE(progress, nullptr);
+  const uint64_t total = count_malformed(kSeed);
+  EXPECT_GE(total, 5000U);
+  int failures = 0;
+  while (progress->next < total && failures < kMaxFailures) {
+    const pid_t child = ::fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      read_all(*progress);
+      ::_exit(0);
+    }
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    if (progress->next == ~uint64_t{0}) break;
+    const uint64_t culprit = progress->next;
+    const std::string what = progress->fault[0] != '\0' ? progress->fault : how_it_ended(status);
+    ADD_FAILURE() << "file " << culprit << " (" << recipe_of(culprit) << "): " << what;
+    ++failures;
+    progress->fault[0] = '\0';
+    progress->next = culprit + 1;
+  }
+  fmt::print("{} files: {} refused, {} accepted\n",
+             total,
+             progress->refused.load(),
+             progress->accepted.load());
+  EXPECT_GT(progress->refused, total / 2);
+  EXPECT_GT(progress->accepted, 0U);
+  ::munmap(progress, sizeof(Progress));
+}
+
+class Program : public ::testing::Test {
+ protected:
+  Program()
+      : folder_(std::filesystem::temp_directory_path() /
+                fmt::format("farthing-fuzz-{}", ::getpid())) {
+    std::filesystem::create_directories(folder_);
+  }
+  ~Program() override { std::filesystem::remove_all(folder_); }
+
+  std::string path(const char* name) const { return (folder_ / name).string(); }
+
+  // Writes the file in a child: what it takes to build a bomb must not count as this process's
+  // memory, which a spawned program inherits as its peak until it has started.
+  void write_in_child(const std::function<MalformedFile()>& make) const {
+    const pid_t child = ::fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      const MalformedFile file = make();
+      std::ofstream(path("f.gguf"), std::ios::binary) << file.bytes;
+      std::ofstream(path("recipe")) << printable(file.recipe, 400);
+      ::_exit(0);
+    }
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    ASSERT_EQ(status, 0);
+  }
+
+  std::string read(const char* name) const {
+    std::ifstream in(path(name), std::ios::binary);
+    return {std::istreambuf_iterator<char>(in), {}};
+  }
+
+  // `farthing check` on the file just written: exit 0 or 3, one line, little CPU, no more memory
+  // than file + 64 MiB.
+  void check() const {
+    const pid_t child = ::fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      const rlimit limit{kCpuSeconds, RLIM_INFINITY};
+      if (!kSanitized) ::setrlimit(RLIMIT_CPU, &limit);
+      const int out = ::open(path("out").c_str(), O_CREAT | O_TRUNC | O_WRONLY, 0600);
+      ::dup2(out, 1);
+      ::dup2(out, 2);
+      ::execl(
+          FARTHING_BINARY_DIR "/farthing", "farthing", "check", path("f.gguf").c_str(), nullptr);
+      ::_exit(99);
+    }
+    int status = 0;
+    rusage used{};
+    ASSERT_EQ(::wait4(child, &status, 0, &used), child);
+    const std::string recipe = read("recipe");
+    const std::string output = read("out");
+    ASSERT_TRUE(WIFEXITED(status)) << recipe << ": " << how_it_ended(status) << "\n" << output;
+    const int code = WEXITSTATUS(status);
+    EXPECT_TRUE(code == 0 || code == 3) << recipe << ": exit code " << code << "\n" << output;
+    EXPECT_EQ(std::count(output.begin(), output.end(), '\n'), 1) << recipe << ":\n" << output;
+    EXPECT_TRUE(output.ends_with('\n')) << recipe;
+    EXPECT_EQ(output.starts_with("ok: "), code == 0) << recipe << ": " << output;
+    EXPECT_EQ(output.starts_with("error: "), code == 3) << recipe << ": " << output;
+    if (kSanitized) return;
+    const uint64_t file_bytes = std::filesystem::file_size(path("f.gguf"));
+    const auto peak = static_cast<uint64_t>(used.ru_maxrss) << 10;
+    EXPECT_LE(peak, file_bytes + (uint64_t{64} << 20))
+        << recipe << ": " << (peak >> 20) << " MiB resident for a file of " << (file_bytes >> 20)
+        << " MiB; " << output;
+  }
+
+  std::filesystem::path folder_;
+};
+
+TEST_F(Program, SampleOfTheSweep) {
+  constexpr uint64_t kSample = 300;
+  const uint64_t step = std::max<uint64_t>(1, count_malformed(kSeed) / kSample);
+  for_each_malformed(kSeed, [&](uint64_t i, const auto& make) {
+    if (i % step != 0 || HasFatalFailure()) return;
+    write_in_child(make);
+    check();
+  });
+}
+
+TEST_F(Program, MemoryBombs) {
+  for_each_bomb([&](uint64_t, const auto& make) {
+    if (HasFatalFailure()) return;
+    write_in_child(make);
+    check();
+  });
+}
+
+}  // namespace
+}  // namespace farthing::fuzz
