@@ -2,45 +2,28 @@
 // of the architecture. Every toy, every ISA.
 #include <gtest/gtest.h>
 
-#include <cstring>
-
 #include "model/forward_for_tests.h"
 
 namespace farthing {
 namespace {
 
-using testing::argmax;
+using testing::distance;
+using testing::first_difference;
 using testing::Golden;
+using testing::logits_beside_others;
 using testing::open_model;
+using testing::random_tokens;
 using testing::Rig;
 using testing::RigOptions;
 
 constexpr int32_t kTokens = 100;  // three KV blocks and a part of a fourth
 constexpr int32_t kContext = 128;
 
-std::vector<TokenId> random_tokens(const Model& model, int32_t n, uint32_t seed) {
-  std::mt19937 random(seed);
-  std::vector<TokenId> tokens;
-  for (int32_t i = 0; i < n; ++i) {
-    tokens.push_back(static_cast<TokenId>(random() % static_cast<uint32_t>(model.spec.vocab_size)));
-  }
-  return tokens;
-}
-
-// The first token whose logits differ in any bit, or -1.
-int32_t first_difference(std::span<const float> a, std::span<const float> b, int32_t vocab) {
-  if (a.size() != b.size()) return 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    if (std::memcmp(&a[i], &b[i], sizeof(float)) != 0) return static_cast<int32_t>(i) / vocab;
-  }
-  return -1;
-}
-
 class Determinism : public ::testing::TestWithParam<std::tuple<Golden, WeightMode>> {
  protected:
   void SetUp() override {
     model_ = open_model(std::get<0>(GetParam()).path, std::get<1>(GetParam()));
-    tokens_ = random_tokens(*model_, kTokens, 7);
+    tokens_ = random_tokens(vocab(), kTokens, 7);
   }
 
   static RigOptions options(Isa isa, KVType kv_type = KVType::kF16) {
@@ -60,8 +43,7 @@ struct Split {
   int32_t n_threads;
   int32_t chunk;
 };
-constexpr Split kSplits[] = {
-    {1, 1}, {1, 7}, {1, 64}, {2, 1}, {2, 7}, {2, 64}, {2, kTokens}, {3, 7}};
+constexpr Split kSplits[] = {{1, 1}, {1, 7}, {1, 64}, {2, 7}, {2, 64}, {2, kTokens}, {3, 7}};
 
 TEST_P(Determinism, ChunksThreadsAndBlocks) {
   for (Isa isa : supported_isas()) {
@@ -89,46 +71,14 @@ TEST_P(Determinism, AnotherTokenIsSeenFromItsPositionOn) {
   EXPECT_EQ(first_difference(baseline(options(Isa::kRef)), expected, vocab()), 57);
 }
 
-// Beside three others that begin, are prefilled and decode while ours does: each batch mixes
-// slices of several sizes, and ours is first, last and in between.
 TEST_P(Determinism, BesideOthers) {
   for (Isa isa : supported_isas()) {
     const std::vector<float> expected = baseline(options(isa));
     RigOptions busy = options(isa);
     busy.n_threads = 2;
     Rig rig(*model_, busy);
-    std::vector<Sequence> all;
-    all.push_back(rig.sequence(tokens_, kTokens));
-    for (uint32_t i = 1; i < 4; ++i) {
-      const auto n = static_cast<int32_t>(110 - 25 * i);
-      all.push_back(rig.sequence(random_tokens(*model_, n, i), n));
-    }
-    std::vector<float> ours;
-    std::mt19937 random(3);
-    while (all[0].n_stored < kTokens) {
-      std::vector<size_t> order{0, 1, 2, 3};
-      std::ranges::shuffle(order, random);
-      Batch batch;
-      int64_t our_row = 0;
-      int32_t our_count = 0;
-      for (size_t i : order) {
-        Sequence& s = all[i];
-        const int32_t left = s.size() - s.n_stored;
-        if (left == 0) continue;
-        const int32_t count = std::min<int32_t>(left, 1 + static_cast<int32_t>(random() % 9));
-        if (i == 0) {
-          our_row = batch.n_logits();
-          our_count = count;
-        }
-        batch.slices.push_back({&s, s.n_stored, count, i == 0 ? count : 1});
-      }
-      const std::vector<float> part = rig.flat(rig.forward(batch).slice(our_row, our_count));
-      ours.insert(ours.end(), part.begin(), part.end());
-      for (const Slice& slice : batch.slices) {
-        all[static_cast<size_t>(slice.sequence - all.data())].n_stored += slice.count;
-      }
-    }
-    EXPECT_EQ(first_difference(ours, expected, vocab()), -1) << isa_name(isa);
+    EXPECT_EQ(first_difference(logits_beside_others(rig, tokens_, 3), expected, vocab()), -1)
+        << isa_name(isa);
   }
 }
 
@@ -147,16 +97,21 @@ TEST_P(Determinism, WithoutKVCache) {
   }
 }
 
-// Two ways to compute the same attention: not the same bits, but the same choices.
+// Two ways to compute the same attention: not the same bits, but the same choices. On float32
+// weights: where activations are rounded to int8, a difference in the last bit turns a rounding now
+// and then, and near ties fall either way.
 TEST_P(Determinism, NaiveAttentionChoosesTheSameTokens) {
+  const auto model = open_model(std::get<0>(GetParam()).path, WeightMode::kF32);
   const std::vector<TokenId> prompt(tokens_.begin(), tokens_.begin() + 40);
   for (Isa isa : supported_isas()) {
-    RigOptions naive = options(isa, KVType::kF32);
-    naive.attention = AttentionMode::kNaive;
-    naive.n_threads = 2;
     const RigOptions flash = options(isa, KVType::kF32);
-    EXPECT_EQ(Rig(*model_, naive).greedy(prompt, 32), Rig(*model_, flash).greedy(prompt, 32))
-        << isa_name(isa);
+    RigOptions naive = flash;
+    naive.attention = AttentionMode::kNaive;
+    Rig by_flash(*model, flash);
+    Rig by_scores(*model, naive);
+    const auto d = distance(by_scores.logits_of(tokens_, 64), by_flash.logits_of(tokens_, 64));
+    EXPECT_LE(d.worst, 1e-5) << isa_name(isa);
+    EXPECT_EQ(by_scores.greedy(prompt, 32), by_flash.greedy(prompt, 32)) << isa_name(isa);
   }
 }
 

@@ -6,6 +6,7 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <fstream>
 #include <memory>
 #include <ostream>
@@ -85,6 +86,7 @@ class Rig {
   }
   void release(const Sequence& s) { free_.insert(free_.end(), s.blocks.begin(), s.blocks.end()); }
 
+  int32_t vocab() const { return vocab_; }
   Matrix<float> forward(const Batch& batch) { return decoder_->forward(batch, store_); }
 
   // Computes tokens [s.n_stored, s.n_stored + count) and gives the logits of each.
@@ -132,6 +134,66 @@ class Rig {
   std::unique_ptr<Decoder> decoder_;
   std::vector<BlockId> free_;
 };
+
+inline std::vector<TokenId> random_tokens(int32_t vocab, int32_t n, uint32_t seed) {
+  std::mt19937 random(seed);
+  std::vector<TokenId> tokens;
+  for (int32_t i = 0; i < n; ++i) {
+    tokens.push_back(static_cast<TokenId>(random() % static_cast<uint32_t>(vocab)));
+  }
+  return tokens;
+}
+
+// The first token whose logits differ in any bit, or -1.
+inline int32_t first_difference(std::span<const float> a, std::span<const float> b, int32_t vocab) {
+  if (a.size() != b.size()) return 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    if (std::memcmp(&a[i], &b[i], sizeof(float)) != 0) return static_cast<int32_t>(i) / vocab;
+  }
+  return -1;
+}
+
+// The logits of these tokens, computed beside three other sequences that are prefilled and end
+// while this one lives: each batch mixes slices of 1 to 9 tokens, this one's first, last or
+// between. The rig needs room for four sequences.
+inline std::vector<float> logits_beside_others(Rig& rig,
+                                               const std::vector<TokenId>& tokens,
+                                               uint32_t seed) {
+  const auto n = static_cast<int32_t>(tokens.size());
+  std::vector<Sequence> all{rig.sequence(tokens, n)};
+  for (int32_t i = 1; i < 4; ++i) {
+    const int32_t length = n * (5 - i) / 4;  // as long, three quarters, half
+    all.push_back(
+        rig.sequence(random_tokens(rig.vocab(), length, static_cast<uint32_t>(i)), length));
+  }
+  std::vector<float> ours;
+  std::mt19937 random(seed);
+  while (all[0].n_stored < n) {
+    std::vector<size_t> order{0, 1, 2, 3};
+    std::ranges::shuffle(order, random);
+    Batch batch;
+    int64_t our_row = 0;
+    int32_t our_count = 0;
+    for (size_t i : order) {
+      Sequence& s = all[i];
+      const int32_t left = s.size() - s.n_stored;
+      if (left == 0) continue;
+      const int32_t count = std::min<int32_t>(left, 1 + static_cast<int32_t>(random() % 9));
+      if (i == 0) {
+        our_row = batch.n_logits();
+        our_count = count;
+      }
+      batch.slices.push_back({&s, s.n_stored, count, i == 0 ? count : 1});
+    }
+    const std::vector<float> part = rig.flat(rig.forward(batch).slice(our_row, our_count));
+    ours.insert(ours.end(), part.begin(), part.end());
+    for (const Slice& slice : batch.slices) {
+      all[static_cast<size_t>(slice.sequence - all.data())].n_stored += slice.count;
+    }
+  }
+  for (const Sequence& s : all) rig.release(s);
+  return ours;
+}
 
 // How far logits are from what they should be.
 struct Distance {
