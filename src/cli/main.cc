@@ -65,6 +65,7 @@ int run(int argc, char** argv) {
   app.set_version_flag(
       "--version", [] { return version_line(); }, "Version, commit, compiler and kernels in use");
   add_check(app, exit_code);
+  add_doctor(app, exit_code);
   add_inspect(app, exit_code);
   try {
     app.parse(argc, argv);

@@ -5,6 +5,8 @@
 #include <map>
 #include <utility>
 
+#include "text/chat_guard.h"
+
 namespace farthing {
 namespace {
 
@@ -76,8 +78,12 @@ Result<std::vector<TokenId>> chat_prompt(const LoadedModel& model, ChatInput inp
             ? "this model has no chat template: use a plain completion"
             : "this model's chat template doesn't compile: " + model.chat_template_error);
   }
-  FARTHING_TRY(const std::string text, model.chat_template->render(input));
-  return model.tokenizer.encode(text, {.add_special = false, .parse_special = true});
+  const std::vector<std::string_view> spellings(model.control_spellings.begin(),
+                                                model.control_spellings.end());
+  FARTHING_TRY(const Guarded guarded, guard_chat(std::move(input), spellings));
+  FARTHING_TRY(const std::string text, model.chat_template->render(guarded.input));
+  return model.tokenizer.encode(
+      text, {.add_special = false, .parse_special = true, .guard = guarded.guard});
 }
 
 }  // namespace farthing

@@ -121,4 +121,10 @@ const KernelTable& kernel_table(Isa isa) {
   return tables[static_cast<size_t>(isa)];
 }
 
+const PeakKernels& peak_kernels(Isa isa) {
+  const std::array<const PeakKernels*, kIsaCount> tables = {
+      &ref_peak_kernels(), &kAvx2Peak, &kAvxVnniPeak, &kAvx512Peak, &kAvx512VnniPeak};
+  return *tables[static_cast<size_t>(isa)];
+}
+
 }  // namespace farthing

@@ -1,10 +1,11 @@
-// What each Isa's folder exports: two constants full of function pointers, and no other symbol.
+// What each Isa's folder exports: constants full of function pointers, and no other symbol.
 // dispatch.cc makes KernelTables of them; code compiled for one Isa must not build such a table
 // itself, because inline functions of the standard library would be compiled into its object and
 // chosen by the linker for everybody.
 #pragma once
 
 #include "kernels/kernel_table.h"
+#include "kernels/peak.h"
 
 namespace farthing {
 
@@ -24,6 +25,7 @@ struct RowFns {
 };
 
 extern const MatmulFns kAvx2Matmul, kAvxVnniMatmul, kAvx512Matmul, kAvx512VnniMatmul;
+extern const PeakKernels kAvx2Peak, kAvxVnniPeak, kAvx512Peak, kAvx512VnniPeak;
 extern const RowFns kAvx2Rows, kAvx512Rows;  // shared with their VNNI variants
 
 }  // namespace farthing

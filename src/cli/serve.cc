@@ -1,0 +1,204 @@
+#include <fmt/format.h>
+#include <poll.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/cpu.h"
+#include "base/mapped_file.h"
+#include "cache/kv_store.h"
+#include "cli/model_options.h"
+#include "cli/verb.h"
+#include "cli/verbs.h"
+#include "cli/version.h"
+#include "engine/engine.h"
+#include "engine/loaded_model.h"
+#include "serve/engine_backend.h"
+#include "serve/http_server.h"
+
+namespace farthing {
+namespace {
+
+constexpr int32_t kDefaultSequences = 16;
+constexpr double kKVShare = 0.25;  // of the available memory, unless --max-seqs says otherwise
+constexpr size_t kMostKeyBytes = 1 << 20;
+
+struct ServeFlags {
+  ModelOptions model;
+  std::string host = "127.0.0.1";
+  uint16_t port = 8080;
+  int32_t max_seqs = 0;  // 0: as many of the default as fit
+  int32_t max_queue = 128;
+  double request_timeout = 600;
+  double drain_timeout = 30;
+  bool insecure = false;
+  std::string api_key_file;
+  std::string served_model_name;
+  bool strict_model = false;
+  std::vector<std::string> cors_origins;
+};
+
+void add_flags(CLI::App& verb, ServeFlags& flags) {
+  add_model_options(verb, flags.model);
+  verb.add_option("--host", flags.host, "Address to listen on")->capture_default_str();
+  verb.add_option("--port", flags.port, "Port to listen on; 0: any free one")
+      ->capture_default_str();
+  verb.add_option("--max-seqs",
+                  flags.max_seqs,
+                  "Sequences that run at once (default: 16, or what fits a quarter of the memory)")
+      ->check(CLI::Range(1, 1024))
+      ->type_name("N");
+  verb.add_option("--max-queue", flags.max_queue, "Samples that may wait beyond --max-seqs")
+      ->check(CLI::Range(0, 1 << 20))
+      ->type_name("N")
+      ->capture_default_str();
+  verb.add_option("--request-timeout", flags.request_timeout, "Most seconds a request may take")
+      ->check(CLI::Range(0.001, 1e7))
+      ->type_name("SECONDS")
+      ->capture_default_str();
+  verb.add_option("--drain-timeout",
+                  flags.drain_timeout,
+                  "Seconds that running requests have to finish after SIGTERM")
+      ->check(CLI::Range(0.0, 1e7))
+      ->type_name("SECONDS")
+      ->capture_default_str();
+  verb.add_option("--api-key-file", flags.api_key_file, "File with one API key per line")
+      ->type_name("FILE");
+  verb.add_flag(
+      "--insecure", flags.insecure, "Serve other machines although nobody is asked for a key");
+  verb.add_option("--served-model-name", flags.served_model_name, "What the API calls the model")
+      ->type_name("NAME");
+  verb.add_flag("--strict-model", flags.strict_model, "404 for requests that name another model");
+  verb.add_option("--cors-origin", flags.cors_origins, "Origin whose pages may call; repeatable")
+      ->type_name("ORIGIN");
+}
+
+// One key per line; blank lines and lines that begin with # don't count.
+Result<std::vector<std::string>> read_keys(const std::string& path) {
+  std::vector<std::string> keys;
+  if (path.empty()) return keys;
+  FARTHING_TRY(const std::string text, read_file(path, kMostKeyBytes));
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    std::string line = text.substr(begin, end - begin);
+    begin = end + 1;
+    const size_t first = line.find_first_not_of(" \t\r");
+    if (first == std::string::npos || line[first] == '#') continue;
+    keys.push_back(line.substr(first, line.find_last_not_of(" \t\r") - first + 1));
+  }
+  if (keys.empty()) return bad_input("--api-key-file {}: there is no key in it", path);
+  return keys;
+}
+
+// As many full contexts as the default asks for, or as fit the KV share of the memory.
+int32_t fitting_sequences(const LoadedModel& model, const EngineOptions& engine) {
+  const int32_t context =
+      engine.context > 0 ? engine.context : std::min(model.context_length(), 8192);
+  const int64_t element_bytes = format_of(engine.kv_type).qblock_bytes;
+  const int64_t one =
+      KVStore::bytes_needed(model.model->kv_shapes(), element_bytes, blocks_for(context));
+  const int64_t memory = engine.memory_limit > 0 ? engine.memory_limit : memory_budget().available;
+  if (one <= 0 || memory <= 0) return kDefaultSequences;
+  const auto fit = static_cast<int64_t>(kKVShare * static_cast<double>(memory)) / one;
+  return static_cast<int32_t>(std::clamp<int64_t>(fit, 1, kDefaultSequences));
+}
+
+ServerOptions::Duration milliseconds(double seconds) {
+  return ServerOptions::Duration(static_cast<int64_t>(seconds * 1e3));
+}
+
+// Lines to stderr. One that would have to wait (a pipe that nobody empties) is dropped instead: the
+// HTTP thread must not stand still for its log. Lines are shorter than PIPE_BUF, so a writable pipe
+// takes one whole.
+std::function<void(ServerOptions::LogLevel, const std::string&)> log_to(
+    const std::shared_ptr<spdlog::logger>& logger) {
+  return [logger](ServerOptions::LogLevel level, const std::string& line) {
+    pollfd output{.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
+    if (poll(&output, 1, 0) <= 0) return;
+    const bool info = level == ServerOptions::LogLevel::kInfo;
+    logger->log(info ? spdlog::level::info : spdlog::level::warn, "{}", line);
+  };
+}
+
+void print_ready(const HttpServer& server, const std::string& model, bool needs_key) {
+  const bool v6 = server.host().find(':') != std::string::npos;
+  const std::string url =
+      fmt::format("http://{}:{}", v6 ? "[" + server.host() + "]" : server.host(), server.port());
+  fmt::print("farthing serves {} at {}\n", model, url);
+  fmt::print(
+      "curl {}/v1/chat/completions -H 'Content-Type: application/json'{} -d "
+      "'{{\"messages\":[{{\"role\":\"user\",\"content\":\"Say hello.\"}}],"
+      "\"max_tokens\":32}}'\n",
+      url,
+      needs_key ? " -H \"Authorization: Bearer $KEY\"" : "");
+  std::fflush(stdout);
+}
+
+Status serve(ServeFlags flags) {
+  const auto logger =
+      std::make_shared<spdlog::logger>("serve", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
+
+  FARTHING_TRY(std::vector<std::string> keys, read_keys(flags.api_key_file));
+  FARTHING_TRY(const std::string path, resolve_model(flags.model.model));
+  FARTHING_TRY(const std::unique_ptr<LoadedModel> model, load_model(path, flags.model.load));
+  for (const std::string& warning : model->tokenizer.warnings()) logger->warn("{}", warning);
+  if (!model->chat_template) {
+    logger->warn("the model has no chat template{}{}: /v1/chat/completions will refuse",
+                 model->chat_template_error.empty() ? "" : " that works: ",
+                 model->chat_template_error);
+  }
+  EngineOptions& engine_options = flags.model.engine;
+  engine_options.max_sequences =
+      flags.max_seqs > 0 ? flags.max_seqs : fitting_sequences(*model, engine_options);
+  FARTHING_TRY(const std::unique_ptr<Engine> engine, Engine::start(*model, engine_options));
+  logger->info("model={} context={} max_seqs={} threads={} isa={} kv_mib={} workspace_mib={}",
+               model->description,
+               engine->context(),
+               engine_options.max_sequences,
+               engine->n_threads(),
+               isa_name(engine->isa()),
+               engine->kv_bytes() >> 20,
+               engine->workspace_bytes() >> 20);
+
+  EngineBackend backend(*model, *engine, flags.served_model_name);
+  const bool needs_key = !keys.empty();
+  RouteOptions routes{
+      .policy = {.strict_model = flags.strict_model,
+                 .request_timeout_seconds = flags.request_timeout},
+      .api_keys = std::move(keys),
+      .cors_origins = flags.cors_origins,
+      .start_time = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now()),
+      .version = version_line()};
+  ServerOptions options{.host = flags.host, .port = flags.port};
+  options.allow_public = flags.insecure || needs_key;
+  options.handle_signals = true;
+  options.calls = {.max_seqs = engine_options.max_sequences, .max_queue = flags.max_queue};
+  options.drain_timeout = milliseconds(flags.drain_timeout);
+  options.log = log_to(logger);
+  FARTHING_TRY(const std::unique_ptr<HttpServer> server,
+               HttpServer::start(backend, std::move(routes), std::move(options)));
+  print_ready(*server, backend.info().id, needs_key);
+  server->run();
+  return {};
+}
+
+}  // namespace
+
+void add_serve(CLI::App& app, int& exit_code) {
+  const auto flags = std::make_shared<ServeFlags>();
+  CLI::App* verb = add_verb(
+      app, "serve", "Serve the OpenAI API over HTTP", exit_code, [flags] { return serve(*flags); });
+  add_flags(*verb, *flags);
+}
+
+}  // namespace farthing

@@ -1,0 +1,33 @@
+// What this machine can do at most with the kernels of one Isa: the roofs of the roofline, measured
+// in about two seconds. Does not know: models. The figures move with the neighbours on a shared
+// machine: measure them beside whatever they are compared with.
+#pragma once
+
+#include <cstdint>
+
+#include "base/json.h"
+#include "base/result.h"
+#include "kernels/isa.h"
+
+namespace farthing {
+
+struct MachineSpeed {
+  struct Rates {
+    int32_t threads = 1;
+    double read_gb_per_s = 0;  // 1e9 bytes, from memory
+    double int8_gops = 0;      // 1e9 operations; a multiplication and an addition are two
+    double f32_gflops = 0;
+  };
+  Rates one;
+  Rates all;
+  int64_t read_bytes = 0;  // how much memory was read at a time
+};
+
+// kNoResource if there is no memory to read.
+Result<MachineSpeed> measure_machine(Isa isa, int32_t threads);
+
+// {"machine": {...}, "kernels": {...}}: what was found, what was measured, which kernels serve
+// which format.
+Json machine_report(Isa isa, const MachineSpeed& speed);
+
+}  // namespace farthing

@@ -1,0 +1,343 @@
+#include "serve/routes.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <utility>
+
+#include "serve/fields.h"
+#include "serve/json_text.h"
+#include "serve/messages.h"
+#include "serve/prompts.h"
+
+namespace farthing {
+
+namespace {
+
+enum class RouteId {
+  kModels,
+  kModel,
+  kChat,
+  kCompletions,
+  kTokenize,
+  kDetokenize,
+  kApplyTemplate,
+  kHealth,
+  kLive,
+  kReady,
+  kVersion,
+};
+
+struct Route {
+  std::string_view path;
+  RouteId id;
+  bool post = false;
+  bool open = false;       // no API key needed
+  bool generates = false;  // refused while draining
+};
+
+constexpr std::string_view kModelPrefix = "/v1/models/";
+
+constexpr std::array kRoutes = {
+    Route{"/v1/models", RouteId::kModels},
+    Route{"/v1/chat/completions", RouteId::kChat, true, false, true},
+    Route{"/v1/completions", RouteId::kCompletions, true, false, true},
+    Route{"/tokenize", RouteId::kTokenize, true},
+    Route{"/detokenize", RouteId::kDetokenize, true},
+    Route{"/apply-template", RouteId::kApplyTemplate, true},
+    Route{"/health", RouteId::kHealth, false, true},
+    Route{"/livez", RouteId::kLive, false, true},
+    Route{"/readyz", RouteId::kReady, false, true},
+    Route{"/version", RouteId::kVersion},
+};
+constexpr Route kModelRoute{kModelPrefix, RouteId::kModel};
+
+const Route* find_route(std::string_view path) {
+  for (const Route& route : kRoutes) {
+    if (route.path == path) return &route;
+  }
+  const bool one_model = path.starts_with(kModelPrefix) && path.size() > kModelPrefix.size();
+  return one_model ? &kModelRoute : nullptr;
+}
+
+std::string lower(std::string_view text) {
+  std::string out(text);
+  std::transform(
+      out.begin(), out.end(), out.begin(), [](unsigned char c) { return std::tolower(c); });
+  return out;
+}
+
+// A browser sends other sites' forms without asking as long as they aren't JSON; so a body must say
+// that it is, except where no browser is involved.
+bool is_json_type(const HttpHead& head) {
+  const std::string type = lower(head.content_type.substr(0, head.content_type.find(';')));
+  const size_t end = type.find_last_not_of(" \t");
+  if (end == std::string::npos) return head.origin.empty();
+  return type.substr(0, end + 1) == "application/json";
+}
+
+int hex_value(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+// %41 -> A; a broken escape stays as it is and then names no model.
+std::string percent_decoded(std::string_view text) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const bool escape = text[i] == '%' && i + 2 < text.size() && hex_value(text[i + 1]) >= 0 &&
+                        hex_value(text[i + 2]) >= 0;
+    if (escape) {
+      out += static_cast<char>(hex_value(text[i + 1]) * 16 + hex_value(text[i + 2]));
+      i += 2;
+    } else {
+      out += text[i];
+    }
+  }
+  return out;
+}
+
+HttpReply json_reply(const Json& value) {
+  return {.body = value.dump(-1, ' ', false, Json::error_handler_t::replace)};
+}
+
+Json model_json(const ModelInfo& info, int64_t created) {
+  return {{"id", info.id},
+          {"object", "model"},
+          {"created", created},
+          {"owned_by", "farthing"},
+          {"root", info.id},
+          {"parent", nullptr},
+          {"max_model_len", info.context},
+          {"meta",
+           {{"description", info.description},
+            {"vocab_size", info.vocab_size},
+            {"n_parameters", info.n_parameters},
+            {"size", info.file_bytes}}}};
+}
+
+// A body as Fields for `read`, which gives the reply's JSON; any fault left behind becomes the
+// reply.
+template <class Read>
+HttpReply with_fields(const std::string& text, Read read) {
+  auto json = parse_json(text);
+  if (const auto* error = std::get_if<ApiError>(&json)) return error_reply(*error);
+  Fields body(std::get<Json>(json));
+  const Json out = read(body);
+  return body.failed() ? error_reply(*body.error()) : json_reply(out);
+}
+
+}  // namespace
+
+std::string_view path_of(std::string_view target) {
+  if (lower(target.substr(0, 7)) == "http://") {
+    const size_t slash = target.find('/', 7);
+    target = slash == std::string_view::npos ? "/" : target.substr(slash);
+  }
+  return target.substr(0, target.find_first_of("?#"));
+}
+
+bool equal_constant_time(std::string_view a, std::string_view b) {
+  unsigned char difference = a.size() == b.size() ? 0 : 1;
+  for (size_t i = 0; i < a.size(); ++i) {
+    difference |= static_cast<unsigned char>(a[i] ^ (b.empty() ? '\0' : b[i % b.size()]));
+  }
+  return difference == 0;
+}
+
+Routes::Routes(const Backend& backend, RouteOptions options)
+    : backend_(backend), options_(std::move(options)) {}
+
+bool Routes::authorised(const HttpHead& head) const {
+  if (options_.api_keys.empty()) return true;
+  std::string_view given = head.api_key;
+  const std::string_view authorization = head.authorization;
+  if (lower(authorization.substr(0, 7)) == "bearer ") given = authorization.substr(7);
+  bool known = false;
+  for (const std::string& key : options_.api_keys) known |= equal_constant_time(given, key);
+  return known;
+}
+
+std::vector<std::pair<std::string, std::string>> Routes::cors_headers(
+    const std::string& origin) const {
+  const auto& allowed = options_.cors_origins;
+  const bool any = std::find(allowed.begin(), allowed.end(), "*") != allowed.end();
+  const bool listed = std::find(allowed.begin(), allowed.end(), origin) != allowed.end();
+  if (origin.empty() || (!any && !listed)) return {};
+  return {{"Access-Control-Allow-Origin", any ? "*" : origin},
+          {"Vary", "Origin"},
+          {"Access-Control-Expose-Headers", "X-Request-Id, X-Farthing-Warning, Retry-After"}};
+}
+
+std::optional<HttpReply> Routes::precheck(const HttpHead& head, const ServerMoment& moment) const {
+  const std::string_view path = path_of(head.target);
+  const Route* route = find_route(path);
+  const bool open = route && route->open;
+  if (head.method == "OPTIONS" && route && !cors_headers(head.origin).empty()) {
+    return HttpReply{.status = 204,
+                     .headers = {{"Access-Control-Allow-Methods", route->post ? "POST" : "GET"},
+                                 {"Access-Control-Allow-Headers",
+                                  "authorization, content-type, x-api-key, x-request-id"},
+                                 {"Access-Control-Max-Age", "600"}}};
+  }
+  if (!open && !authorised(head)) {
+    return error_reply({.status = 401,
+                        .message = "a valid API key is needed: Authorization: Bearer KEY",
+                        .code = "invalid_api_key"});
+  }
+  if (!route) {
+    return error_reply({.status = 404,
+                        .message = fmt::format("there is nothing at {}", shortened(path, 128)),
+                        .code = "not_found"});
+  }
+  const bool allowed =
+      route->post ? head.method == "POST" : (head.method == "GET" || head.method == "HEAD");
+  if (!allowed) {
+    HttpReply reply = error_reply({.status = 405,
+                                   .message = fmt::format("{} takes {}, not {}",
+                                                          shortened(path, 128),
+                                                          route->post ? "POST" : "GET",
+                                                          shortened(head.method, 32)),
+                                   .code = "method_not_allowed"});
+    reply.headers.emplace_back("Allow", route->post ? "POST" : "GET, HEAD");
+    return reply;
+  }
+  if (route->post && !head.content_encoding.empty() && lower(head.content_encoding) != "identity") {
+    return error_reply({.status = 415,
+                        .message = "compressed bodies are not supported: send the body without "
+                                   "Content-Encoding",
+                        .code = "unsupported_encoding"});
+  }
+  if (route->post && !is_json_type(head)) {
+    return error_reply({.status = 415,
+                        .message = "the body must be JSON: send Content-Type: application/json",
+                        .code = "unsupported_media_type"});
+  }
+  if (route->generates && moment.draining) {
+    return error_reply({.status = 503,
+                        .message = "the server is shutting down",
+                        .code = "draining",
+                        .retry_after_seconds = 5});
+  }
+  return std::nullopt;
+}
+
+std::variant<HttpReply, ApiCall> Routes::handle(const HttpRequest& request,
+                                                const ServerMoment& moment) const {
+  const std::string_view path = path_of(request.head.target);
+  const Route* route = find_route(path);
+  CHECK(route != nullptr);
+  switch (route->id) {
+    case RouteId::kModels:
+      return model_list();
+    case RouteId::kModel:
+      return one_model(path);
+    case RouteId::kTokenize:
+      return tokenize(request.body);
+    case RouteId::kDetokenize:
+      return detokenize(request.body);
+    case RouteId::kApplyTemplate:
+      return apply_template(request.body);
+    case RouteId::kHealth:
+    case RouteId::kLive:
+      return health(/*ready_only=*/false, moment);
+    case RouteId::kReady:
+      return health(/*ready_only=*/true, moment);
+    case RouteId::kVersion:
+      return json_reply({{"version", options_.version}});
+    case RouteId::kChat:
+    case RouteId::kCompletions:
+      break;
+  }
+  const ApiKind kind = route->id == RouteId::kChat ? ApiKind::kChat : ApiKind::kCompletion;
+  auto call = parse_call(kind, request.body, backend_, options_.policy, moment.now);
+  if (const auto* error = std::get_if<ApiError>(&call)) return error_reply(*error);
+  return std::get<ApiCall>(std::move(call));
+}
+
+HttpReply Routes::model_list() const {
+  return json_reply({{"object", "list"},
+                     {"data", Json::array({model_json(backend_.info(), options_.start_time)})}});
+}
+
+HttpReply Routes::one_model(std::string_view path) const {
+  const std::string id = percent_decoded(path.substr(kModelPrefix.size()));
+  if (id == backend_.info().id) return json_reply(model_json(backend_.info(), options_.start_time));
+  return error_reply(
+      {.status = 404,
+       .message = fmt::format("the model \"{}\" is not loaded; this server has \"{}\"",
+                              shortened(id, 128),
+                              backend_.info().id),
+       .param = "model",
+       .code = "model_not_found"});
+}
+
+HttpReply Routes::health(bool ready_only, const ServerMoment& moment) const {
+  HttpReply reply = json_reply({{"status", moment.draining ? "draining" : "ok"}});
+  if (ready_only && moment.draining) reply.status = 503;
+  return reply;
+}
+
+// The text stands under three names, as three servers call it: prompt, content, text.
+HttpReply Routes::tokenize(const std::string& text) const {
+  return with_fields(text, [this](Fields& body) -> Json {
+    read_model(body, backend_, options_.policy);
+    std::optional<std::string> input;
+    for (const char* name : {"prompt", "content", "text"}) {
+      auto value = body.string(name);
+      if (value && input) body.fail(name, "give only one of prompt, content and text");
+      if (value) input = std::move(value);
+    }
+    const bool parse_special = body.boolean("parse_special").value_or(false);
+    // llama-server's form (`content`) adds nothing unless asked; the other two add what the model
+    // wants.
+    bool add_special = !body.find("content");
+    for (const char* name : {"add_special_tokens", "add_special"}) {
+      add_special = body.boolean(name).value_or(add_special);
+    }
+    if (!input && !body.failed()) body.fail("prompt", "give the text as prompt, content or text");
+    if (body.failed()) return {};
+    const auto tokens = backend_.encode(*input, add_special, parse_special);
+    if (!tokens) {
+      body.fail(to_api_error(tokens.error(), "prompt"));
+      return {};
+    }
+    return {
+        {"tokens", *tokens}, {"count", tokens->size()}, {"max_model_len", backend_.info().context}};
+  });
+}
+
+HttpReply Routes::detokenize(const std::string& text) const {
+  return with_fields(text, [this](Fields& body) -> Json {
+    read_model(body, backend_, options_.policy);
+    const Json* ids = body.find("tokens");
+    if (!ids) body.fail("tokens", "tokens must be a list of token ids");
+    std::vector<TokenId> tokens;
+    if (ids) tokens = read_token_ids(body, *ids, "tokens", backend_.info().vocab_size);
+    if (body.failed()) return {};
+    const auto decoded = backend_.decode(tokens, /*skip_special=*/false);
+    if (!decoded) {
+      body.fail(to_api_error(decoded.error(), "tokens"));
+      return {};
+    }
+    return {{"prompt", *decoded}, {"content", *decoded}, {"text", *decoded}};
+  });
+}
+
+HttpReply Routes::apply_template(const std::string& text) const {
+  return with_fields(text, [this](Fields& body) -> Json {
+    read_model(body, backend_, options_.policy);
+    ChatInput input = read_chat(body);
+    if (body.failed()) return {};
+    const auto rendered = backend_.render_chat(std::move(input));
+    if (!rendered) {
+      body.fail(to_api_error(rendered.error(), "messages"));
+      return {};
+    }
+    return {{"prompt", *rendered}};
+  });
+}
+
+}  // namespace farthing

@@ -1,0 +1,68 @@
+// The paths of the API. Owns: nothing but its options. Does not know: sockets, streams, which calls
+// run. A request either gets its reply here, or becomes an ApiCall that the server runs.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/clock.h"
+#include "serve/api_error.h"
+#include "serve/api_request.h"
+#include "serve/backend.h"
+#include "serve/http_types.h"
+
+namespace farthing {
+
+struct RouteOptions {
+  ApiPolicy policy;
+  std::vector<std::string> api_keys;      // empty: nobody is asked for one
+  std::vector<std::string> cors_origins;  // exact origins, or "*"
+  int64_t start_time = 0;                 // seconds since 1970; "created" of the model
+  std::string version;
+};
+
+// What changes from request to request.
+struct ServerMoment {
+  TimePoint now;
+  bool draining = false;
+};
+
+class Routes {
+ public:
+  // `backend` must outlive this.
+  Routes(const Backend& backend, RouteOptions options);
+
+  // What the head alone settles, before a body is read: 401, 404, 405, 415, a CORS preflight, a new
+  // call while draining. Otherwise nothing.
+  std::optional<HttpReply> precheck(const HttpHead& head, const ServerMoment& moment) const;
+
+  // Any thread. The head has passed precheck.
+  std::variant<HttpReply, ApiCall> handle(const HttpRequest& request,
+                                          const ServerMoment& moment) const;
+
+  // Headers that every reply to this origin carries.
+  std::vector<std::pair<std::string, std::string>> cors_headers(const std::string& origin) const;
+
+ private:
+  bool authorised(const HttpHead& head) const;
+  HttpReply model_list() const;
+  HttpReply one_model(std::string_view path) const;
+  HttpReply tokenize(const std::string& body) const;
+  HttpReply detokenize(const std::string& body) const;
+  HttpReply apply_template(const std::string& body) const;
+  HttpReply health(bool ready_only, const ServerMoment& moment) const;
+
+  const Backend& backend_;
+  RouteOptions options_;
+};
+
+// The path of a request target: without scheme, host and query.
+std::string_view path_of(std::string_view target);
+
+// Equal, in a time that depends only on the lengths.
+bool equal_constant_time(std::string_view a, std::string_view b);
+
+}  // namespace farthing
