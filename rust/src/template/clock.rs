@@ -15,8 +15,18 @@ pub struct Civil {
 }
 
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September",
-    "October", "November", "December",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
 ];
 const DAYS: [&str; 7] =
     ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
@@ -43,7 +53,11 @@ impl Civil {
         let number = |part: Option<&str>, digits: usize| {
             let part = part?;
             let plain = part.len() == digits && part.bytes().all(|b| b.is_ascii_digit());
-            if plain { part.parse::<u32>().ok() } else { None }
+            if plain {
+                part.parse::<u32>().ok()
+            } else {
+                None
+            }
         };
         let mut date = date.split('-');
         let year = number(date.next(), 4)? as i64;

@@ -1,7 +1,8 @@
 //! Owns: the evaluation of expressions, attribute and item access, and calls.
 
 use super::ast::*;
-use super::interp::{at_line, Args, Interp};
+use super::calls::Args;
+use super::interp::{at_line, Interp};
 use super::limits::{fault, Res};
 use super::methods;
 use super::value::Value;
@@ -313,9 +314,7 @@ impl<'a> Interp<'a> {
             Value::Tuple(tuple) if tuple.is_group && name == "grouper" => {
                 Some(tuple.items[0].clone())
             }
-            Value::Tuple(tuple) if tuple.is_group && name == "list" => {
-                Some(tuple.items[1].clone())
-            }
+            Value::Tuple(tuple) if tuple.is_group && name == "list" => Some(tuple.items[1].clone()),
             _ => methods::find(value, name)
                 .map(|method| Value::Method(std::rc::Rc::new((value.clone(), method)))),
         })
@@ -353,8 +352,7 @@ impl<'a> Interp<'a> {
         match (value, key) {
             (Value::Undefined(why), _) => return fault(&**why),
             (Value::Dict(dict), _) => {
-                let is_hashable =
-                    !matches!(key, Value::List(_) | Value::Dict(_) | Value::View(..));
+                let is_hashable = !matches!(key, Value::List(_) | Value::Dict(_) | Value::View(..));
                 if is_hashable {
                     if let Some(found) = self.heap.dict_get(dict, key)? {
                         return Ok(found);
@@ -398,7 +396,7 @@ impl<'a> Interp<'a> {
     }
 
     /// `str(value)`
-    pub(super) fn to_text(&mut self, value: &Value) -> Res<String> {
+    pub(super) fn to_text(&self, value: &Value) -> Res<String> {
         match value {
             Value::Namespace(at) => {
                 let mut text = "<Namespace ".to_string();

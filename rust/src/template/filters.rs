@@ -1,10 +1,12 @@
 //! Owns: jinja2's filters on single values, and the list of all. Those on sequences are in seq_filters.rs.
 
-use super::interp::{Args, Interp};
+use super::calls::Args;
+use super::interp::Interp;
 use super::json;
 use super::limits::{fault, Res};
 use super::percent;
-use super::str_methods::{centered, strip};
+use super::str_methods::centered;
+use super::str_search::strip;
 use super::text;
 use super::value::{Heap, Value};
 
@@ -89,8 +91,21 @@ impl Interp<'_> {
     fn text_filter(&mut self, name: &str, value: &Value, args: Args) -> Res<Result<Value, Args>> {
         let is_text_filter = matches!(
             name,
-            "string" | "upper" | "lower" | "capitalize" | "title" | "trim" | "replace" | "center"
-                | "indent" | "format" | "escape" | "e" | "forceescape" | "wordcount" | "truncate"
+            "string"
+                | "upper"
+                | "lower"
+                | "capitalize"
+                | "title"
+                | "trim"
+                | "replace"
+                | "center"
+                | "indent"
+                | "format"
+                | "escape"
+                | "e"
+                | "forceescape"
+                | "wordcount"
+                | "truncate"
                 | "urlencode"
         );
         if !is_text_filter {
@@ -181,7 +196,7 @@ impl Interp<'_> {
         self.heap.str(text)
     }
 
-    fn to_int(&mut self, value: &Value, args: Args) -> Res<Value> {
+    fn to_int(&self, value: &Value, args: Args) -> Res<Value> {
         let [default, base] = args.take("int", ["default", "base"])?;
         let default = default.unwrap_or(Value::Int(0));
         let parsed = match value {

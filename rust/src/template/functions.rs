@@ -1,6 +1,7 @@
 //! Owns: the functions every chat template may call: jinja2's globals and the two that `transformers` adds.
 
-use super::interp::{Args, CyclerState, Interp, JoinerState};
+use super::calls::Args;
+use super::interp::{CyclerState, Interp, JoinerState};
 use super::limits::{fault, Res, MAX_RANGE};
 use super::value::{Value, VALUE_BYTES};
 

@@ -139,6 +139,9 @@ impl<'s> Lexer<'s> {
 
     fn comment(&mut self) -> Res<()> {
         let rest = self.rest();
+        if rest.is_empty() {
+            return Ok(()); // jinja2 lets it pass
+        }
         let Some(at) = rest.find("#}") else {
             return fault_at(self.line, "a comment is not closed: \"#}\" is missing");
         };
@@ -179,6 +182,9 @@ impl<'s> Lexer<'s> {
             }
             from = at + 2;
         }
+        if rest.is_empty() {
+            return Ok(()); // jinja2 lets it pass
+        }
         fault_at(self.line, "a raw block is not closed: \"{% endraw %}\" is missing")
     }
 
@@ -208,9 +214,8 @@ impl<'s> Lexer<'s> {
             } else if first.is_ascii_digit() {
                 self.number()?;
             } else if first.is_alphanumeric() || first == '_' {
-                let length = rest
-                    .find(|c: char| !c.is_alphanumeric() && c != '_')
-                    .unwrap_or(rest.len());
+                let length =
+                    rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
                 self.push(Tok::Name(rest[..length].to_string()));
                 self.advance(length);
             } else if first == '"' || first == '\'' {
@@ -234,10 +239,7 @@ impl<'s> Lexer<'s> {
             "}" | ")" | "]" => match open.pop() {
                 None => return fault_at(self.line, format!("unexpected '{op}'")),
                 Some(expected) if expected != op => {
-                    return fault_at(
-                        self.line,
-                        format!("unexpected '{op}', expected '{expected}'"),
-                    )
+                    return fault_at(self.line, format!("unexpected '{op}', expected '{expected}'"))
                 }
                 Some(_) => {}
             },

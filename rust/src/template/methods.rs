@@ -1,17 +1,57 @@
 //! Owns: which methods each type has (those of Python that change nothing), and those of lists, mappings and loops.
 //! The methods of strings are in str_methods.rs.
 
-use super::interp::{Args, Interp};
+use super::calls::Args;
+use super::interp::Interp;
 use super::limits::{fault, Res};
 use super::value::{Value, ViewKind};
 
 const STR: [&str; 45] = [
-    "capitalize", "casefold", "center", "count", "endswith", "expandtabs", "find", "format",
-    "format_map", "index", "isalnum", "isalpha", "isascii", "isdecimal", "isdigit", "isidentifier",
-    "islower", "isnumeric", "isprintable", "isspace", "istitle", "isupper", "join", "ljust",
-    "lower", "lstrip", "partition", "removeprefix", "removesuffix", "replace", "rfind", "rindex",
-    "rjust", "rpartition", "rsplit", "rstrip", "split", "splitlines", "startswith", "strip",
-    "swapcase", "title", "upper", "zfill", "encode",
+    "capitalize",
+    "casefold",
+    "center",
+    "count",
+    "endswith",
+    "expandtabs",
+    "find",
+    "format",
+    "format_map",
+    "index",
+    "isalnum",
+    "isalpha",
+    "isascii",
+    "isdecimal",
+    "isdigit",
+    "isidentifier",
+    "islower",
+    "isnumeric",
+    "isprintable",
+    "isspace",
+    "istitle",
+    "isupper",
+    "join",
+    "ljust",
+    "lower",
+    "lstrip",
+    "partition",
+    "removeprefix",
+    "removesuffix",
+    "replace",
+    "rfind",
+    "rindex",
+    "rjust",
+    "rpartition",
+    "rsplit",
+    "rstrip",
+    "split",
+    "splitlines",
+    "startswith",
+    "strip",
+    "swapcase",
+    "title",
+    "upper",
+    "zfill",
+    "encode",
 ];
 const SEQUENCE: [&str; 2] = ["count", "index"];
 const LIST: [&str; 3] = ["count", "index", "copy"];
@@ -22,8 +62,17 @@ const CYCLER: [&str; 2] = ["next", "reset"];
 
 /// Methods that jinja2's immutable sandbox withholds.
 pub const MUTATORS: [&str; 11] = [
-    "append", "extend", "insert", "remove", "clear", "pop", "popitem", "update", "setdefault",
-    "sort", "reverse",
+    "append",
+    "extend",
+    "insert",
+    "remove",
+    "clear",
+    "pop",
+    "popitem",
+    "update",
+    "setdefault",
+    "sort",
+    "reverse",
 ];
 
 pub fn find(value: &Value, name: &str) -> Option<&'static str> {

@@ -2,7 +2,9 @@
 //! loop controls, `{% generation %}`, tojson, strftime_now, raise_exception), with Python's values and text, byte
 //! for byte, under limits (limits.rs). Why not a crate: docs/decisions/0003-chat-templates.md.
 
+mod arithmetic;
 mod ast;
+mod calls;
 mod clock;
 mod expr;
 pub mod ffi;
@@ -13,12 +15,15 @@ mod json;
 mod lexer;
 mod limits;
 mod methods;
+mod number_format;
 mod ops;
 mod parser;
 mod parser_expr;
+mod parser_postfix;
 mod percent;
 mod seq_filters;
 mod str_methods;
+mod str_search;
 mod tests;
 mod text;
 mod value;
@@ -32,7 +37,7 @@ pub struct Template {
     ast: ast::Ast,
 }
 
-fn message(fault: Box<Fault>) -> String {
+fn message(fault: &Fault) -> String {
     match fault.line {
         0 => format!("chat template: {}", fault.message),
         line => format!("chat template, line {line}: {}", fault.message),
@@ -41,7 +46,7 @@ fn message(fault: Box<Fault>) -> String {
 
 impl Template {
     pub fn compile(source: &str) -> Result<Template, String> {
-        parser::parse(source).map(|ast| Template { ast }).map_err(message)
+        parser::parse(source).map(|ast| Template { ast }).map_err(|fault| message(&fault))
     }
 
     /// `variables`: a JSON object. `now`: the local time in ISO 8601.
@@ -56,6 +61,6 @@ impl Template {
             }
             _ => limits::fault("the variables are no JSON object"),
         });
-        rendered.map_err(message)
+        rendered.map_err(|fault| message(&fault))
     }
 }

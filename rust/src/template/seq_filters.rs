@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 
+use super::calls::Args;
 use super::filters::{flag, int_or, not_suited};
-use super::interp::{Args, Interp};
+use super::interp::Interp;
 use super::limits::{fault, Res};
 use super::value::{Value, ViewKind, VALUE_BYTES};
 
@@ -167,10 +168,8 @@ impl Interp<'_> {
                 return not_suited("map", &name);
             };
             for item in self.heap.iterate(value)? {
-                let args = Args {
-                    positional: args.positional.clone(),
-                    keywords: args.keywords.clone(),
-                };
+                let args =
+                    Args { positional: args.positional.clone(), keywords: args.keywords.clone() };
                 self.enter()?;
                 mapped.push(self.call_filter(&name, item, args)?);
                 self.leave();

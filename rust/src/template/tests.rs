@@ -1,7 +1,8 @@
 //! Owns: jinja2's tests (`x is ...`).
 
 use super::ast::CmpOp;
-use super::interp::{Args, Interp};
+use super::calls::Args;
+use super::interp::Interp;
 use super::limits::{fault, Res};
 use super::value::Value;
 
@@ -50,19 +51,34 @@ impl Interp<'_> {
             "mapping" => matches!(value, Value::Dict(_)),
             "sequence" => matches!(
                 value,
-                Value::Str(_) | Value::List(_) | Value::Tuple(_) | Value::Dict(_)
-                    | Value::Range(..) | Value::Undefined(_)
+                Value::Str(_)
+                    | Value::List(_)
+                    | Value::Tuple(_)
+                    | Value::Dict(_)
+                    | Value::Range(..)
+                    | Value::Undefined(_)
             ),
             "iterable" => !matches!(
                 value,
-                Value::None | Value::Bool(_) | Value::Int(_) | Value::Float(_)
-                    | Value::Namespace(_) | Value::Macro(_) | Value::Function(_)
-                    | Value::Method(_) | Value::Cycler(_) | Value::Joiner(_)
+                Value::None
+                    | Value::Bool(_)
+                    | Value::Int(_)
+                    | Value::Float(_)
+                    | Value::Namespace(_)
+                    | Value::Macro(_)
+                    | Value::Function(_)
+                    | Value::Method(_)
+                    | Value::Cycler(_)
+                    | Value::Joiner(_)
             ),
             "callable" => matches!(
                 value,
-                Value::Undefined(_) | Value::Macro(_) | Value::Function(_) | Value::Method(_)
-                    | Value::Loop(_) | Value::Joiner(_)
+                Value::Undefined(_)
+                    | Value::Macro(_)
+                    | Value::Function(_)
+                    | Value::Method(_)
+                    | Value::Loop(_)
+                    | Value::Joiner(_)
             ),
             "odd" | "even" => {
                 let rest = self.heap.binary(super::ast::BinOp::Mod, value, &Value::Int(2))?;

@@ -143,11 +143,7 @@ impl Heap {
         Ok(())
     }
 
-    fn repr_all<'v>(
-        &self,
-        items: impl Iterator<Item = &'v Value>,
-        out: &mut String,
-    ) -> Res<()> {
+    fn repr_all<'v>(&self, items: impl Iterator<Item = &'v Value>, out: &mut String) -> Res<()> {
         for (at, item) in items.enumerate() {
             if at > 0 {
                 out.push_str(", ");
