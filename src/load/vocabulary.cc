@@ -304,9 +304,10 @@ Status read_names(const Metadata& metadata, Vocab& vocab) {
   if (!model) return bad_input("key '{}' is missing, but '{}' is there", kModel, kTokens);
   vocab.model = *std::move(model);
   FARTHING_TRY(vocab.pre, read_utf8(metadata, "tokenizer.ggml.pre", kMaxNameBytes));
-  FARTHING_TRY(std::optional<std::string> name,
-               read_utf8(metadata, "general.name", kMaxTemplateBytes));
-  vocab.model_name = std::move(name).value_or("");
+  // Only compared with names we know: one that can't be any of them is no reason to refuse a model.
+  const MetaValue* name = metadata.find("general.name");
+  const auto* text = name == nullptr ? nullptr : std::get_if<std::string>(name);
+  if (text != nullptr && text->size() <= kMaxNameBytes && is_utf8(*text)) vocab.model_name = *text;
   FARTHING_TRY(std::optional<std::string> chat_template,
                read_utf8(metadata, kTemplate, kMaxTemplateBytes));
   vocab.chat_template = std::move(chat_template).value_or("");
