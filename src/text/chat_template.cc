@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "farthing_rust.h"
+#include <farthing_rust.h>
 
 namespace farthing {
 namespace {
