@@ -40,35 +40,18 @@ bool may_spin(int32_t n_threads) {
   return n_threads <= cpu.affinity && (cpu.quota == 0 || n_threads <= cpu.quota);
 }
 
-// How [0, n) is shared out, in units of `grain`: a static part each, so that a thread meets the
-// same weights in every step, and a common rest taken in small pieces by who is free, so that a
-// stolen CPU can't stall a job.
-struct Split {
-  Split(int64_t n_in, int64_t grain_in, int64_t n_threads)
-      : n(n_in), grain(grain_in), units(ceil_div(n, grain)) {
-    own = units * 3 / (4 * n_threads);
-    const int64_t rest = units - own * n_threads;
-    piece = std::max<int64_t>(1, rest / (4 * n_threads));
-    first_common = own * n_threads;
-  }
-  int64_t begin_of(int64_t unit) const { return unit * grain; }
-  int64_t end_of(int64_t unit) const { return std::min(n, unit * grain); }
-
-  int64_t n, grain, units;
-  int64_t own;           // units of each thread alone
-  int64_t first_common;  // unit where the common rest starts
-  int64_t piece;         // units taken at a time from the rest
-};
-
 struct alignas(64) Line {
   std::atomic<uint32_t> value{0};
 };
 
 }  // namespace
 
+// A job's units (of `grain` indices) are claimed from the front, a part of what is left at a time:
+// large pieces first, small ones at the end, so that all finish together. Nobody has a share of his
+// own: a worker that the system does not let run delays nothing but the piece it is in.
 struct ThreadTeam::Impl {
-  explicit Impl(int32_t n_threads) : spin(may_spin(n_threads)) {
-    for (int32_t i = 1; i < n_threads; ++i) workers.emplace_back([this, i] { serve(i); });
+  explicit Impl(int32_t n_threads) : spin(may_spin(n_threads)), shares(2 * n_threads) {
+    for (int32_t i = 1; i < n_threads; ++i) workers.emplace_back([this] { serve(); });
   }
   ~Impl() {
     stop.store(true, std::memory_order_relaxed);
@@ -81,50 +64,71 @@ struct ThreadTeam::Impl {
     epoch.value.notify_all();
   }
 
-  void serve(int32_t index) {
-    for (uint32_t seen = 0;; ++seen) {  // each epoch is one job for everybody
+  void serve() {
+    for (uint32_t seen = 0;;) {
       const auto changed = [&] { return epoch.value.load(std::memory_order_acquire) != seen; };
       while (!spin_until(spin, changed)) epoch.value.wait(seen, std::memory_order_acquire);
+      seen = epoch.value.load(std::memory_order_acquire);
       if (stop.load(std::memory_order_relaxed)) return;
-      compute(index);
-      if (pending.value.fetch_sub(1, std::memory_order_acq_rel) == 1) pending.value.notify_one();
+      compute();
     }
   }
 
-  void compute(int32_t index) {
-    const Split& s = *split;
-    if (s.own > 0) body(context, s.begin_of(index * s.own), s.end_of((index + 1) * s.own));
+  // Works on the job that the ticket names until nothing of it is left to claim. A worker may come
+  // late and find another job there: what it read of a job counts only if its claim succeeds, and a
+  // job with an unclaimed unit is not finished, so nobody has changed it meanwhile.
+  void compute() {
+    uint64_t t = ticket.load(std::memory_order_acquire);
     for (;;) {
-      const int64_t unit = s.first_common + common.fetch_add(s.piece, std::memory_order_relaxed);
-      if (unit >= s.units) return;
-      body(context, s.begin_of(unit), s.end_of(std::min(unit + s.piece, s.units)));
+      const uint32_t unit = static_cast<uint32_t>(t);
+      const uint32_t all = units.load(std::memory_order_relaxed);
+      const int64_t size = n.load(std::memory_order_relaxed);
+      const int64_t step = grain.load(std::memory_order_relaxed);
+      const Body fn = body.load(std::memory_order_relaxed);
+      void* fn_context = context.load(std::memory_order_relaxed);
+      if (unit >= all) return;
+      const uint32_t piece = std::max(1u, (all - unit) / shares);
+      if (!ticket.compare_exchange_weak(
+              t, t + piece, std::memory_order_acq_rel, std::memory_order_acquire)) {
+        continue;
+      }
+      fn(fn_context, unit * step, std::min(size, (unit + piece) * step));
+      if (done.value.fetch_add(piece, std::memory_order_acq_rel) + piece == all)
+        done.value.notify_one();
+      t = ticket.load(std::memory_order_acquire);
     }
   }
 
-  void run(const Split& job, Body fn, void* fn_context) {
-    split = &job;
-    body = fn;
-    context = fn_context;
-    common.store(0, std::memory_order_relaxed);
-    pending.value.store(static_cast<uint32_t>(workers.size()), std::memory_order_relaxed);
+  void run(int64_t n_in, int64_t grain_in, uint32_t units_in, Body fn, void* fn_context) {
+    n.store(n_in, std::memory_order_relaxed);
+    grain.store(grain_in, std::memory_order_relaxed);
+    units.store(units_in, std::memory_order_relaxed);
+    body.store(fn, std::memory_order_relaxed);
+    context.store(fn_context, std::memory_order_relaxed);
+    done.value.store(0, std::memory_order_relaxed);
+    ticket.store(static_cast<uint64_t>(++job) << 32, std::memory_order_release);
     announce();
-    compute(0);
-    const auto finished = [&] { return pending.value.load(std::memory_order_acquire) == 0; };
+    compute();
+    const auto finished = [&] { return done.value.load(std::memory_order_acquire) == units_in; };
     while (!spin_until(spin, finished)) {
-      const uint32_t left = pending.value.load(std::memory_order_acquire);
-      if (left != 0) pending.value.wait(left, std::memory_order_acquire);
+      const uint32_t so_far = done.value.load(std::memory_order_acquire);
+      if (so_far != units_in) done.value.wait(so_far, std::memory_order_acquire);
     }
   }
 
   const bool spin;
-  Line epoch;                                  // number of jobs announced
-  Line pending;                                // workers that have not finished the current one
-  alignas(64) std::atomic<int64_t> common{0};  // units taken from the common rest
+  const uint32_t shares;  // a claim takes this part of what is left
+  Line epoch;             // changes when there is something to do
+  Line done;              // units of the current job that are finished
+  // The current job's number (upper half) and its first unclaimed unit (lower half).
+  alignas(64) std::atomic<uint64_t> ticket{0};
+  alignas(64) std::atomic<int64_t> n{0};
+  std::atomic<int64_t> grain{1};
+  std::atomic<uint32_t> units{0};
+  std::atomic<Body> body{nullptr};
+  std::atomic<void*> context{nullptr};
   std::atomic<bool> stop{false};
-  // The current job: written by run() before the epoch changes, read by workers after.
-  const Split* split = nullptr;
-  Body body = nullptr;
-  void* context = nullptr;
+  uint32_t job = 0;
   std::vector<std::thread> workers;
 };
 
@@ -141,12 +145,13 @@ int32_t ThreadTeam::size() const {
 void ThreadTeam::run(int64_t n, int64_t grain, Body body, void* context) {
   CHECK(n >= 0 && grain >= 1);
   if (n == 0) return;
-  if (impl_->workers.empty() || n <= grain) {
+  const int64_t units = ceil_div(n, grain);
+  if (impl_->workers.empty() || units == 1) {
     body(context, 0, n);
     return;
   }
-  const Split split(n, grain, size());
-  impl_->run(split, body, context);
+  CHECK(units <= INT32_MAX);
+  impl_->run(n, grain, static_cast<uint32_t>(units), body, context);
 }
 
 }  // namespace farthing
