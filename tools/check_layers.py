@@ -23,6 +23,12 @@ LEVELS = {
     "cli": 7,
 }  # fmt: skip
 
+# The border of the Rust library; text/ alone speaks to it.
+RUST_HEADERS = pathlib.Path("rust/include")
+RUST_FOLDER = "text"
+# Written by the build (cmake/), below every folder.
+GENERATED_HEADERS = {"farthing_commit.h"}
+
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"')
 SOURCE_SUFFIXES = {".h", ".cc", ".inc"}
 # A path as WALK.md writes it, in backticks: `sched/scheduler.h`, or a bare `sequence.h` beside the one before it.
@@ -57,6 +63,12 @@ def check_includes(source_dir):
             if not match:
                 continue
             target = match.group(1)
+            if (source_dir.parent / RUST_HEADERS / target).is_file():
+                if folder != RUST_FOLDER:
+                    problems.append(f"{path}:{number}: {target} is for {RUST_FOLDER}/ alone")
+                continue
+            if target in GENERATED_HEADERS:
+                continue
             violation = include_violation(folder, target)
             if violation is None and not (source_dir / target).is_file():
                 violation = f'"{target}" does not exist'
