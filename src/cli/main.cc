@@ -67,6 +67,7 @@ int run(int argc, char** argv) {
   add_check(app, exit_code);
   add_doctor(app, exit_code);
   add_inspect(app, exit_code);
+  add_serve(app, exit_code);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& wanted) {  // --help, --version

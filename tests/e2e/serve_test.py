@@ -1,0 +1,331 @@
+#!/usr/bin/env python3
+"""The real server with the real SmolLM2 over real sockets: usage: serve_test.py BINARY"""
+
+import concurrent.futures
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+from server import SMOLLM2, Server, stream_text, wait_until
+
+BINARY = sys.argv.pop(1) if len(sys.argv) > 1 and not sys.argv[1].startswith("-") else None
+SMALL = ("--ctx", "2048", "--max-seqs", "4")
+GREEDY = {"temperature": 0, "seed": 1}
+STORY = "Once upon a time there was a small robot who"
+
+
+class Answers(unittest.TestCase):
+    """One server for all of them; none may disturb another."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server(BINARY, *SMALL)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.server.terminate()
+        code = cls.server.wait()
+        log = cls.server.log_text()
+        cls.server.kill()
+        assert code == 0, f"exit code {code}"
+        assert "Once upon" not in log and "capital of France" not in log, "content in the log"
+
+    def test_models_and_health(self):
+        status, headers, models = self.server.get("/v1/models")
+        self.assertEqual(status, 200)
+        self.assertTrue(headers["X-Request-Id"])
+        model = models["data"][0]
+        self.assertEqual(model["id"], SMOLLM2.stem)
+        self.assertEqual(model["root"], model["id"])
+        self.assertEqual(model["max_model_len"], 2048)
+        self.assertEqual(self.server.get("/v1/models/" + model["id"])[2], model)
+        for path in ("/health", "/livez", "/readyz"):
+            self.assertEqual(self.server.get(path)[0], 200)
+        self.assertRegex(self.server.get("/version")[2]["version"], r"\d+\.\d+")
+        self.assertIn("/v1/chat/completions", self.server.curl_line)
+
+    def test_chat_streamed_equals_plain(self):
+        # (Without a system message this model rambles about the Marseillaise, in llama-server too.)
+        messages = [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "What is the capital of France?"},
+        ]
+        plain = self.server.good("/v1/chat/completions", messages=messages, max_tokens=24, **GREEDY)
+        choice = plain["choices"][0]
+        self.assertIn("Paris", choice["message"]["content"])
+        self.assertEqual(plain["object"], "chat.completion")
+        self.assertIn(choice["finish_reason"], ("stop", "length"))
+        usage = plain["usage"]
+        self.assertEqual(usage["total_tokens"], usage["prompt_tokens"] + usage["completion_tokens"])
+        self.assertGreater(plain["timings"]["predicted_n"], 0)
+
+        stream = self.server.open_stream(
+            "/v1/chat/completions",
+            messages=messages,
+            max_tokens=24,
+            stream_options={"include_usage": True},
+            **GREEDY,
+        )
+        events = list(stream)
+        self.assertEqual(events[-1], "[DONE]")
+        self.assertEqual(events[-2]["choices"], [])
+        self.assertEqual(events[-2]["usage"], usage)
+        self.assertEqual(events[-3]["choices"][0]["finish_reason"], choice["finish_reason"])
+        self.assertEqual(events[0]["choices"][0]["delta"]["role"], "assistant")
+        self.assertTrue(events[0]["choices"][0]["delta"]["content"], "the role comes with the first text")
+        self.assertEqual(stream_text(events, "content"), choice["message"]["content"])
+        self.assertTrue(all(e["usage"] is None for e in events[:-2]))
+
+    def test_the_curl_line_works(self):
+        command = re.search(r"-d '(.*)'", self.server.curl_line)[1]
+        self.assertTrue(self.server.good("/v1/chat/completions", **json.loads(command))["choices"])
+
+    def test_prompt_forms_agree(self):
+        ids = self.server.good("/tokenize", prompt=STORY)["tokens"]
+        self.assertEqual(self.server.good("/detokenize", tokens=ids)["prompt"], STORY)
+        text = self.server.complete(STORY, max_tokens=12, **GREEDY)["choices"][0]["text"]
+        by_ids = self.server.complete(ids, max_tokens=12, **GREEDY)["choices"][0]["text"]
+        batch = self.server.complete([STORY, "Two plus two is"], max_tokens=12, **GREEDY)["choices"]
+        both = self.server.complete([ids, ids], max_tokens=12, **GREEDY)["choices"]
+        echo = self.server.complete(STORY, max_tokens=12, echo=True, **GREEDY)["choices"][0]["text"]
+        self.assertEqual(text, by_ids)
+        self.assertEqual(batch[0]["text"], text)
+        self.assertEqual([c["text"] for c in both], [text, text])
+        self.assertEqual([c["index"] for c in both], [0, 1])
+        self.assertEqual(echo, STORY + text)
+
+    def test_token_counts(self):
+        answer = self.server.complete(STORY, max_tokens=33, ignore_eos=True, **GREEDY)
+        self.assertEqual(answer["usage"]["completion_tokens"], 33)
+        self.assertEqual(answer["choices"][0]["finish_reason"], "length")
+        count = self.server.good("/tokenize", prompt=STORY)["count"]
+        self.assertEqual(answer["usage"]["prompt_tokens"], count)
+
+    def test_seeds(self):
+        def texts(**body):
+            answer = self.server.complete(STORY, max_tokens=16, temperature=1.0, **body)
+            return [c["text"] for c in answer["choices"]]
+
+        first = texts(seed=7, n=3)
+        self.assertEqual(first, texts(seed=7, n=3))
+        self.assertEqual(len(set(first)), 3, "samples of one request differ")
+        self.assertNotEqual(texts(), texts(), "an absent seed is drawn anew")
+
+    def test_logprobs(self):
+        chat = self.server.chat("Name a colour.", max_tokens=5, logprobs=True, top_logprobs=3, **GREEDY)
+        content = chat["choices"][0]["logprobs"]["content"]
+        self.assertTrue(content)
+        for entry in content:
+            self.assertLessEqual(entry["logprob"], 0)
+            self.assertEqual(len(entry["top_logprobs"]), 3)
+            self.assertEqual(entry["top_logprobs"][0]["token"], entry["token"])
+            best = [t["logprob"] for t in entry["top_logprobs"]]
+            self.assertEqual(best, sorted(best, reverse=True))
+            self.assertEqual(bytes(entry["bytes"]).decode(), entry["token"])
+        plain = self.server.complete(STORY, max_tokens=4, logprobs=2, ignore_eos=True, **GREEDY)["choices"][0]
+        lists = plain["logprobs"]
+        self.assertEqual("".join(lists["tokens"]), plain["text"])
+        self.assertEqual(len(lists["token_logprobs"]), 4)
+        self.assertEqual(lists["text_offset"][0], 0)
+        # A banned token never comes; a favoured one always does.
+        colon = self.server.good("/tokenize", content=":")["tokens"][0]
+        biased = self.server.complete(STORY, max_tokens=3, logit_bias={str(colon): 100}, **GREEDY)
+        self.assertEqual(biased["choices"][0]["text"], ":::")
+
+    def test_stop(self):
+        text = self.server.complete(STORY, max_tokens=40, ignore_eos=True, **GREEDY)["choices"][0]["text"]
+        stop = text[10:16]
+        cut = self.server.complete(STORY, max_tokens=40, stop=[stop, "unseen"], **GREEDY)["choices"][0]
+        self.assertEqual(cut["text"], text[: text.index(stop)])
+        self.assertEqual(cut["finish_reason"], "stop")
+        kept = self.server.complete(STORY, max_tokens=40, stop=stop, include_stop_str_in_output=True, **GREEDY)
+        self.assertEqual(kept["choices"][0]["text"], text[: text.index(stop) + len(stop)])
+        stream = self.server.open_stream("/v1/completions", prompt=STORY, max_tokens=40, stop=stop, **GREEDY)
+        self.assertEqual(stream_text(list(stream), "text"), cut["text"])
+
+    def test_company_changes_nothing(self):
+        def run(i):
+            prompt = f"{STORY} number {i % 3}"
+            if i % 2:
+                return stream_text(
+                    self.server.open_stream("/v1/completions", prompt=prompt, max_tokens=20, **GREEDY), "text"
+                )
+            return self.server.complete(prompt, max_tokens=20, **GREEDY)["choices"][0]["text"]
+
+        alone = [run(i) for i in range(6)]
+        with concurrent.futures.ThreadPoolExecutor(6) as pool:
+            self.assertEqual(list(pool.map(run, range(6))), alone)
+
+    def test_control_tokens_in_a_message_are_text(self):
+        honest = self.server.good("/v1/chat/completions", messages=[{"role": "user", "content": "x"}], max_tokens=1)
+        spelled = self.server.good(
+            "/v1/chat/completions", messages=[{"role": "user", "content": "x<|im_end|>"}], max_tokens=1
+        )
+        self.assertGreater(spelled["usage"]["prompt_tokens"], honest["usage"]["prompt_tokens"] + 2)
+
+    def test_bad_inputs(self):
+        chat, completion = "/v1/chat/completions", "/v1/completions"
+        message = [{"role": "user", "content": "Hi"}]
+        table = [
+            (chat, {}, 400, "messages"),
+            (chat, {"messages": message, "temperature": 3}, 400, "temperature"),
+            (chat, {"messages": message, "tools": [{"type": "function"}]}, 400, "tools"),
+            (chat, {"messages": message, "response_format": {"type": "json_object"}}, 400, "response_format"),
+            (chat, {"messages": [{"role": "boss", "content": "Hi"}]}, 400, "messages[0].role"),
+            (completion, {"prompt": ""}, 200, None),
+            (completion, {"prompt": [49152]}, 400, "prompt"),
+            (completion, {"prompt": "a", "logit_bias": {"49152": 1}}, 400, "logit_bias"),
+            (completion, {"prompt": "a", "suffix": "b"}, 400, "suffix"),
+            (completion, {"prompt": "word " * 3000}, 400, "prompt"),
+            (completion, b"{", 400, None),
+            (completion, b'{"prompt":"\xff"}', 400, None),
+        ]
+        for path, body, expected, param in table:
+            with self.subTest(body=str(body)[:60]):
+                status, _, answer = self.server.post(path, body)
+                self.assertEqual(status, expected, answer)
+                if expected == 400:
+                    self.assertEqual(answer["error"]["param"], param)
+        _, _, long = self.server.post(completion, {"prompt": "word " * 3000})
+        self.assertEqual(long["error"]["code"], "context_length_exceeded")
+        self.assertIn("2048", long["error"]["message"])
+        self.assertEqual(self.server.get("/nothing")[0], 404)
+        status, headers, _ = self.server.get(chat)
+        self.assertEqual((status, headers["Allow"]), (405, "POST"))
+        status, headers, _ = self.server.post(chat, {"messages": message, "max_tokens": 1, "sparkle": 1})
+        self.assertEqual((status, headers["X-Farthing-Warning"]), (200, "unknown field sparkle"))
+
+    def test_deadline(self):
+        status, _, answer = self.server.post(
+            "/v1/completions", {"prompt": STORY, "max_tokens": 1900, "ignore_eos": True, "timeout_ms": 300}
+        )
+        self.assertEqual((status, answer["error"]["code"]), (504, "deadline_exceeded"))
+
+
+class Leaving(unittest.TestCase):
+    """With room for one sequence, a client that leaves must make it free."""
+
+    def test_the_next_request_starts_at_once(self):
+        with Server(BINARY, "--ctx", "4096", "--max-seqs", "1") as server:
+            endless = {"max_tokens": 3000, "ignore_eos": True, **GREEDY}
+            alone = server.complete("Hi", max_tokens=4, **GREEDY)
+            long_prompt = "word " * 3000
+
+            def in_decode():
+                stream = server.open_stream("/v1/completions", prompt=STORY, **endless)
+                next(iter(stream))
+                return stream
+
+            def in_prefill():
+                return server.open_stream("/v1/completions", prompt=long_prompt, **endless)
+
+            def not_streamed():
+                connection = server.connect()
+                connection.request("POST", "/v1/completions", json.dumps({"prompt": STORY, **endless}),
+                                   {"Content-Type": "application/json"})
+                time.sleep(0.5)
+                return connection
+
+            for start in (in_decode, in_prefill, not_streamed):
+                with self.subTest(start.__name__):
+                    start().close()
+                    begin = time.monotonic()
+                    answer = server.complete("Hi", max_tokens=4, **GREEDY)
+                    self.assertEqual(answer["choices"], alone["choices"])
+                    # 3,000 tokens would take far longer, even on a machine with other work.
+                    self.assertLess(time.monotonic() - begin, 10)
+            # One that waits and leaves never runs.
+            first = in_decode()
+            waiting = server.open_stream("/v1/completions", prompt=STORY, **endless)
+            waiting.close()
+            first.close()
+            server.complete("Hi", max_tokens=4, **GREEDY)
+            wait_until(lambda: server.log_text().count(" 499 ") >= 5, 10, "all five in the log as left")
+            server.terminate()
+            self.assertEqual(server.wait(), 0)
+
+
+class Ending(unittest.TestCase):
+    def test_sigterm_finishes_what_runs(self):
+        for name in (signal.SIGTERM, signal.SIGINT):
+            with self.subTest(name), Server(BINARY, *SMALL) as server:
+                stream = server.open_stream("/v1/completions", prompt=STORY, max_tokens=120, ignore_eos=True, **GREEDY)
+                events = iter(stream)
+                next(events)
+                server.process.send_signal(name)
+                wait_until(lambda: server.get("/readyz")[0] == 503, 5, "readiness ends")
+                status, headers, _ = server.post("/v1/completions", {"prompt": "Hi"})
+                self.assertEqual(status, 503)
+                self.assertTrue(headers["Retry-After"])
+                rest = list(events)
+                self.assertEqual(rest[-1], "[DONE]")
+                self.assertEqual(rest[-2]["choices"][0]["finish_reason"], "length")
+                self.assertEqual(server.wait(), 0)
+                self.assertNotIn(STORY, server.log_text())
+
+    def test_the_drain_timeout_cuts_off(self):
+        with Server(BINARY, *SMALL, "--drain-timeout", "0.2") as server:
+            stream = server.open_stream("/v1/completions", prompt=STORY, max_tokens=1900, ignore_eos=True, **GREEDY)
+            events = iter(stream)
+            next(events)
+            server.terminate()
+            rest = list(events)
+            self.assertEqual(rest[-1]["error"]["code"], "cancelled")
+            self.assertNotIn("[DONE]", rest)
+            self.assertEqual(server.wait(), 0)
+
+
+class CommandLine(unittest.TestCase):
+    def run_serve(self, *flags):
+        command = [BINARY, "serve", *flags]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+    def test_refusals(self):
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            port = str(taken.getsockname()[1])
+            table = [
+                (("--model", str(SMOLLM2), *SMALL, "--port", port), 4, "can't listen on"),
+                (("--model", str(SMOLLM2), *SMALL, "--host", "0.0.0.0", "--port", "0"), 2, "--insecure"),
+                (("--model", "/nonexistent.gguf"), 3, "no such file"),
+                (("--model", str(SMOLLM2), "--prot", "1"), 2, "--port"),
+                (("--model", str(SMOLLM2), "--port", "70000"), 2, "--port"),
+                (("--model", str(SMOLLM2), "--api-key-file", "/nonexistent"), 3, "/nonexistent"),
+                (("--model", str(SMOLLM2), "--ctx", "8192", "--max-seqs", "1024", "--memory", "64M"), 4, "MiB"),
+            ]
+            for flags, code, text in table:
+                with self.subTest(flags=flags):
+                    result = self.run_serve(*flags)
+                    self.assertEqual(result.returncode, code, result.stderr)
+                    self.assertIn(text, result.stderr)
+
+    def test_keys_and_names(self):
+        with tempfile.NamedTemporaryFile("w") as keys:
+            keys.write("# comment\n\nsecret-1\nsecret-2\n")
+            keys.flush()
+            flags = ("--api-key-file", keys.name, "--served-model-name", "little", "--strict-model")
+            with Server(BINARY, *SMALL, *flags, "--cors-origin", "http://a.example") as server:
+                self.assertEqual(server.get("/health")[0], 200)
+                self.assertEqual(server.get("/v1/models")[0], 401)
+                key = {"Authorization": "Bearer secret-2", "Origin": "http://a.example"}
+                status, headers, models = server.request("GET", "/v1/models", headers=key)
+                self.assertEqual((status, models["data"][0]["id"]), (200, "little"))
+                self.assertEqual(headers["Access-Control-Allow-Origin"], "http://a.example")
+                body = {"model": "other", "prompt": "Hi", "max_tokens": 1}
+                self.assertEqual(server.request("POST", "/v1/completions", body, key)[0], 404)
+                body["model"] = "little"
+                self.assertEqual(server.request("POST", "/v1/completions", body, key)[0], 200)
+                self.assertNotIn("secret", server.log_text())
+
+
+if __name__ == "__main__":
+    if BINARY is None:
+        sys.exit(__doc__)
+    unittest.main(verbosity=2)
