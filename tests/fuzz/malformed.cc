@@ -5,124 +5,22 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <limits>
 #include <random>
 #include <utility>
 #include <vector>
 
-#include "load/gguf.h"
-#include "load/gguf_for_tests.h"
+#include "tests/fuzz/base_files.h"
 
 namespace farthing::fuzz {
 namespace {
 
-using testing::encode;
-using testing::GgufBytes;
 using testing::GgufDoc;
 using testing::GgufField;
 using testing::GgufKey;
 using testing::GgufTensor;
 using testing::meta;
 using testing::raw;
-using testing::tiny_llama;
-
-struct Base {
-  std::string name;
-  GgufDoc doc;
-  GgufBytes file;
-};
-
-Base make_base(std::string name, GgufDoc doc) {
-  GgufBytes file = encode(doc);
-  return {std::move(name), std::move(doc), std::move(file)};
-}
-
-// A vocabulary alone, byte-level BPE, in version 2 of the format.
-GgufDoc bpe_vocabulary() {
-  GgufDoc doc;
-  doc.version = 2;
-  std::vector<std::string> tokens = {"<|endoftext|>"};
-  std::vector<int32_t> types = {3};
-  for (char c = '!'; c <= '~'; ++c) tokens.emplace_back(1, c);
-  for (const char* word : {"th", "the", "in", "\xC4\xA0", "\xC4\xA0the"}) tokens.emplace_back(word);
-  types.resize(tokens.size(), 1);
-  doc.keys = {
-      meta("general.architecture", "gpt2"),
-      meta("tokenizer.ggml.model", "gpt2"),
-      meta("tokenizer.ggml.pre", "gpt-2"),
-      meta("tokenizer.ggml.tokens", tokens),
-      meta("tokenizer.ggml.token_type", types),
-      meta("tokenizer.ggml.merges", std::vector<std::string>{"t h", "th e", "i n", "\xC4\xA0 the"}),
-      meta("tokenizer.ggml.eos_token_id", uint32_t{0})};
-  return doc;
-}
-
-// The other families' keys, on the same tensors.
-GgufDoc as_family(std::string_view family) {
-  GgufDoc doc = tiny_llama();
-  for (GgufKey& key : doc.keys) {
-    if (key.key.starts_with("llama.")) key.key = std::string(family) + key.key.substr(5);
-  }
-  doc.set(meta("general.architecture", family));
-  const std::string prefix(family);
-  doc.set(meta(prefix + ".attention.key_length", uint32_t{16}));
-  doc.set(meta(prefix + ".attention.value_length", uint32_t{16}));
-  doc.set(meta(prefix + ".attention.sliding_window", uint32_t{32}));
-  doc.set(meta(prefix + ".rope.scaling.type", "yarn"));
-  doc.set(meta(prefix + ".rope.scaling.factor", 4.0F));
-  doc.set(meta(prefix + ".rope.scaling.original_context_length", uint32_t{64}));
-  return doc;
-}
-
-// Files of the other tests, for random damage: whole models that are right in every family.
-std::vector<Base> golden_models() {
-  std::vector<std::filesystem::path> paths;
-  for (const auto& entry :
-       std::filesystem::directory_iterator(FARTHING_SOURCE_DIR "/tests/golden/model")) {
-    if (entry.path().extension() == ".gguf") paths.push_back(entry.path());
-  }
-  std::sort(paths.begin(), paths.end());
-  std::vector<Base> out;
-  for (const auto& path : paths) {
-    std::ifstream in(path, std::ios::binary);
-    Base& base = out.emplace_back();
-    base.name = path.filename().string();
-    base.file.bytes.assign(std::istreambuf_iterator<char>(in), {});
-    Allowance allowance;
-    const auto image = parse_gguf(base.file.span(), allowance);
-    base.file.data_offset = image ? image->data_offset : base.file.bytes.size();
-  }
-  return out;
-}
-
-std::vector<Base> bases() {
-  std::vector<Base> out;
-  out.push_back(make_base("tiny-llama", tiny_llama()));
-  out.push_back(make_base("bpe-vocabulary", bpe_vocabulary()));
-  return out;
-}
-
-// Numbers files of the sweep and hands them out.
-class Emitter {
- public:
-  explicit Emitter(const Visit& visit) : visit_(visit) {}
-
-  void operator()(const std::function<MalformedFile()>& make) { visit_(index_++, make); }
-  void document(const Base& base, std::string what, const std::function<void(GgufDoc&)>& damage) {
-    (*this)([&] {
-      GgufDoc doc = base.doc;
-      damage(doc);
-      return MalformedFile{base.name + ": " + what, encode(doc).bytes};
-    });
-  }
-
- private:
-  const Visit& visit_;
-  uint64_t index_ = 0;
-};
 
 // {0, 1, 2^7 .. 2^64-1, v+-1, 2v}: around every power of two, since a wrap or a sign begins at one
 // of them.
@@ -412,7 +310,7 @@ void emit_random(const Base& base, uint64_t seed, int count, Emitter& emit) {
 
 void for_each_malformed(uint64_t seed, const Visit& visit) {
   Emitter emit(visit);
-  for (const Base& base : bases()) {
+  for (const Base& base : main_bases()) {
     emit_fields(base, emit);
     emit_truncations(base, emit);
     emit_tensor_ranges(base, emit);
@@ -433,97 +331,6 @@ uint64_t count_malformed(uint64_t seed) {
   uint64_t n = 0;
   for_each_malformed(seed, [&](uint64_t, const auto&) { ++n; });
   return n;
-}
-
-void for_each_well_formed(const Visit& visit) {
-  Emitter emit(visit);
-  for (const Base& base : bases()) emit.document(base, "as it is", [](GgufDoc&) {});
-  for (const char* family : {"qwen2", "gemma3"}) {
-    emit.document(make_base(family, as_family(family)), "as it is", [](GgufDoc&) {});
-  }
-  // The smallest of each kind, which a fuzzer turns into others soonest.
-  emit([] {
-    GgufDoc doc;
-    doc.keys = {meta("general.architecture", "llama"), meta("general.alignment", uint32_t{8})};
-    doc.tensors = {testing::TinyLlama::f32("a", {2})};
-    return MalformedFile{"one tensor", encode(doc).bytes};
-  });
-  emit([] {
-    GgufDoc doc;
-    doc.keys = {meta("tokenizer.ggml.model", "llama"),
-                meta("tokenizer.ggml.tokens", std::vector<std::string>{"a", "<0x41>"}),
-                meta("tokenizer.ggml.token_type", std::vector<int32_t>{1, 6}),
-                meta("tokenizer.ggml.scores", std::vector<float>{0, 1}),
-                meta("tokenizer.ggml.merges", std::vector<std::string>{"a b"}),
-                meta("tokenizer.ggml.bos_token_id", uint32_t{1})};
-    return MalformedFile{"two tokens", encode(doc).bytes};
-  });
-}
-
-void for_each_bomb(const Visit& visit) {
-  Emitter emit(visit);
-  const auto document = [&](std::string what, const std::function<void(GgufDoc&)>& fill) {
-    emit([&] {
-      GgufDoc doc;
-      fill(doc);
-      return MalformedFile{"bomb: " + what, encode(doc, /*with_fields=*/false).bytes};
-    });
-  };
-  const auto vocabulary = [&](std::string what, auto&& token, bool merges) {
-    document(std::move(what), [&](GgufDoc& doc) {
-      constexpr size_t kTokens = size_t{1} << 20;
-      std::vector<std::string> tokens;
-      for (size_t i = 0; i < kTokens; ++i) tokens.push_back(token(i));
-      doc.set(meta("tokenizer.ggml.model", "gpt2"));
-      if (merges) {
-        std::vector<std::string> pairs;
-        for (const std::string& t : tokens) pairs.push_back(t + " b");
-        doc.set(meta("tokenizer.ggml.merges", std::move(pairs)));
-      }
-      doc.set(meta("tokenizer.ggml.tokens", std::move(tokens)));
-    });
-  };
-  vocabulary("2^20 empty tokens", [](size_t) { return std::string(); }, false);
-  vocabulary("2^20 tokens of 5 bytes", [](size_t i) { return fmt::format("{:05x}", i); }, false);
-  vocabulary(
-      "2^20 tokens of 5 bytes and merges", [](size_t i) { return fmt::format("{:05x}", i); }, true);
-  vocabulary("2^20 tokens of 16 bytes", [](size_t i) { return fmt::format("{:016x}", i); }, false);
-  vocabulary(
-      "2^20 tokens of 24 bytes and merges",
-      [](size_t i) { return fmt::format("{:024x}", i); },
-      true);
-  document("65536 keys", [](GgufDoc& doc) {
-    for (int i = 0; i < 65'536; ++i) doc.keys.push_back(meta(fmt::format("k{}", i), uint8_t{1}));
-  });
-  document("six strings of 16 MiB", [](GgufDoc& doc) {
-    for (int i = 0; i < 6; ++i)
-      doc.keys.push_back(meta(fmt::format("k{}", i), std::string(16 << 20, 'x')));
-  });
-  document("three strings of 16 MiB and a vocabulary", [](GgufDoc& doc) {
-    doc = bpe_vocabulary();
-    for (int i = 0; i < 3; ++i)
-      doc.keys.push_back(meta(fmt::format("k{}", i), std::string(16 << 20, 'x')));
-  });
-  document("262144 tensors", [](GgufDoc& doc) {
-    doc.alignment = 8;
-    doc.set(meta("general.architecture", "llama"));
-    doc.set(meta("general.alignment", uint32_t{8}));
-    for (int i = 0; i < 262'144; ++i) {
-      doc.tensors.push_back(testing::TinyLlama::f32(fmt::format("tensor.{:024}", i), {1}));
-    }
-  });
-  emit([] {
-    constexpr uint64_t kCount = uint64_t{1} << 26;
-    GgufDoc doc = bpe_vocabulary();
-    doc.keys.push_back(
-        {"many", MetaType::kArray, "", MetaType::kUint8, {std::string(kCount, 'x')}});
-    GgufBytes file = encode(doc);
-    for (const GgufField& field : file.fields) {
-      if (field.name == "many count")
-        std::memcpy(file.bytes.data() + field.offset, &kCount, sizeof kCount);
-    }
-    return MalformedFile{"bomb: an array of 2^26 bytes", std::move(file.bytes)};
-  });
 }
 
 }  // namespace farthing::fuzz

@@ -1,6 +1,7 @@
 // The sweep: every malformed file is read in a child process that may take 2 s of CPU for each;
 // then a sample of them, and the memory bombs, go through the real program.
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -8,8 +9,8 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -17,10 +18,9 @@
 #include <string>
 #include <vector>
 
+#include "base/json.h"
 #include "base/utf8.h"
 #include "tests/fuzz/malformed.h"
-
-#include <fmt/format.h>
 
 namespace farthing::fuzz {
 namespace {
@@ -28,17 +28,6 @@ namespace {
 constexpr uint64_t kSeed = 1;
 constexpr rlim_t kCpuSeconds = 2;
 constexpr int kMaxFailures = 20;
-#if defined(__SANITIZE_ADDRESS__)
-constexpr bool kSanitized = true;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-constexpr bool kSanitized = true;
-#else
-constexpr bool kSanitized = false;
-#endif
-#else
-constexpr bool kSanitized = false;
-#endif
 
 // What a child tells its parent, in memory that both see and that outlives its death.
 struct Progress {
@@ -160,39 +149,65 @@ class Program : public ::testing::Test {
     return {std::istreambuf_iterator<char>(in), {}};
   }
 
-  // `farthing check` on the file just written: exit 0 or 3, one line, little CPU, no more memory
-  // than file + 64 MiB.
-  void check() const {
+  struct Outcome {
+    int code = -1;
+    std::string output;  // both streams
+  };
+
+  // Runs the program on the file just written: it must end by itself, with exit code 0 or 3 (then
+  // in one line), with little CPU and no more memory than file + 64 MiB.
+  Outcome run(std::vector<const char*> args) const {
     const pid_t child = ::fork();
-    ASSERT_GE(child, 0);
-    if (child == 0) {
-      const rlimit limit{kCpuSeconds, RLIM_INFINITY};
-      if (!kSanitized) ::setrlimit(RLIMIT_CPU, &limit);
-      const int out = ::open(path("out").c_str(), O_CREAT | O_TRUNC | O_WRONLY, 0600);
-      ::dup2(out, 1);
-      ::dup2(out, 2);
-      ::execl(
-          FARTHING_BINARY_DIR "/farthing", "farthing", "check", path("f.gguf").c_str(), nullptr);
-      ::_exit(99);
-    }
+    if (child == 0) exec(std::move(args));
     int status = 0;
     rusage used{};
-    ASSERT_EQ(::wait4(child, &status, 0, &used), child);
+    EXPECT_EQ(::wait4(child, &status, 0, &used), child);
     const std::string recipe = read("recipe");
-    const std::string output = read("out");
-    ASSERT_TRUE(WIFEXITED(status)) << recipe << ": " << how_it_ended(status) << "\n" << output;
-    const int code = WEXITSTATUS(status);
-    EXPECT_TRUE(code == 0 || code == 3) << recipe << ": exit code " << code << "\n" << output;
-    EXPECT_EQ(std::count(output.begin(), output.end(), '\n'), 1) << recipe << ":\n" << output;
-    EXPECT_TRUE(output.ends_with('\n')) << recipe;
-    EXPECT_EQ(output.starts_with("ok: "), code == 0) << recipe << ": " << output;
-    EXPECT_EQ(output.starts_with("error: "), code == 3) << recipe << ": " << output;
-    if (kSanitized) return;
+    const Outcome outcome{WIFEXITED(status) ? WEXITSTATUS(status) : -1, read("out")};
+    EXPECT_TRUE(outcome.code == 0 || outcome.code == 3)
+        << recipe << ": " << how_it_ended(status) << "\n"
+        << outcome.output;
+    if (outcome.code == 3) {
+      EXPECT_EQ(std::count(outcome.output.begin(), outcome.output.end(), '\n'), 1)
+          << outcome.output;
+      EXPECT_TRUE(outcome.output.starts_with("error: ")) << recipe << ": " << outcome.output;
+      EXPECT_TRUE(outcome.output.ends_with('\n')) << recipe;
+    }
     const uint64_t file_bytes = std::filesystem::file_size(path("f.gguf"));
     const auto peak = static_cast<uint64_t>(used.ru_maxrss) << 10;
     EXPECT_LE(peak, file_bytes + (uint64_t{64} << 20))
         << recipe << ": " << (peak >> 20) << " MiB resident for a file of " << (file_bytes >> 20)
-        << " MiB; " << output;
+        << " MiB";
+    return outcome;
+  }
+
+  void check() const {
+    const Outcome outcome = run({"check"});
+    if (outcome.code != 0) return;
+    EXPECT_TRUE(outcome.output.starts_with("ok: ")) << outcome.output;
+    EXPECT_EQ(std::count(outcome.output.begin(), outcome.output.end(), '\n'), 1) << outcome.output;
+  }
+
+  void inspect() const {
+    const Outcome outcome = run({"inspect", "--json"});
+    if (outcome.code != 0) return;
+    EXPECT_TRUE(Json::accept(outcome.output)) << read("recipe");
+  }
+
+ private:
+  // In the child. Never returns.
+  [[noreturn]] void exec(std::vector<const char*> args) const {
+    const std::string file = path("f.gguf");
+    args.insert(args.begin(), "farthing");
+    args.push_back(file.c_str());
+    args.push_back(nullptr);
+    const rlimit limit{kCpuSeconds, RLIM_INFINITY};
+    ::setrlimit(RLIMIT_CPU, &limit);
+    const int out = ::open(path("out").c_str(), O_CREAT | O_TRUNC | O_WRONLY, 0600);
+    ::dup2(out, 1);
+    ::dup2(out, 2);
+    ::execv(FARTHING_BINARY_DIR "/farthing", const_cast<char* const*>(args.data()));
+    ::_exit(99);
   }
 
   std::filesystem::path folder_;
@@ -205,6 +220,7 @@ TEST_F(Program, SampleOfTheSweep) {
     if (i % step != 0 || HasFatalFailure()) return;
     write_in_child(make);
     check();
+    inspect();
   });
 }
 
@@ -213,6 +229,7 @@ TEST_F(Program, MemoryBombs) {
     if (HasFatalFailure()) return;
     write_in_child(make);
     check();
+    inspect();
   });
 }
 
