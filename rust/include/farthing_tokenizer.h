@@ -36,8 +36,9 @@ typedef struct FarthingTokenizerInfo {
 /* Flags of a piece. */
 enum { FARTHING_PIECE_CONTROL = 1, FARTHING_PIECE_ENDS_GENERATION = 2 };
 
-/* Every function but from_vocab and free may be called from many threads at once. */
+/* Every function that takes a const tokenizer may be called from many threads at once. */
 bool farthing_tokenizer_from_vocab(const FarthingVocab* vocab, void** out, FarthingBytes* error);
+bool farthing_tokenizer_from_json(const uint8_t* source, size_t len, void** out, FarthingBytes* error);
 void farthing_tokenizer_free(void* tokenizer);
 /* guard: 0, or a code point that breaks the spelling of a control token and is then dropped. */
 bool farthing_tokenizer_encode(const void* tokenizer, const uint8_t* text, size_t len, bool add_special,

@@ -115,6 +115,16 @@ Result<Tokenizer> Tokenizer::from_vocab(const Vocab& vocab) {
   return Tokenizer(std::make_unique<Impl>(Handle(handle)));
 }
 
+Result<Tokenizer> Tokenizer::from_json(std::string_view tokenizer_json) {
+  void* handle = nullptr;
+  FarthingBytes error = {};
+  const FarthingSlice source = slice_of(tokenizer_json);
+  if (!farthing_tokenizer_from_json(source.data, source.len, &handle, &error)) {
+    return bad_input("{}", take_message(error));
+  }
+  return Tokenizer(std::make_unique<Impl>(Handle(handle)));
+}
+
 Result<std::vector<TokenId>> Tokenizer::encode(std::string_view text, EncodeOptions options) const {
   FarthingIds ids = {};
   FarthingBytes error = {};

@@ -80,6 +80,10 @@ const FIM_SEP: &[&str] = &["<|file_sep|>"];
 /// gpt-oss: shown and found like text.
 const ALWAYS_SHOWN: &[&str] = &["<|channel|>", "<|message|>", "<|start|>", "<|constrain|>"];
 
+pub fn ends_generation_by_spelling(text: &str) -> bool {
+    ENDS.contains(&text)
+}
+
 pub struct Attributes {
     of: Vec<TokenAttr>,
 }

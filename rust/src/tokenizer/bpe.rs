@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use ahash::RandomState;
 
+use super::joins::Joins;
 use super::merge::{Merger, Pairs, Symbol, NONE};
 use super::pretokenize::{Splitter, Words};
 use super::strings::StringTable;
@@ -22,6 +23,7 @@ pub struct Bpe {
     ignore_merges: bool,
     byte_symbol: Vec<u32>, // byte level: the symbol of each byte
     byte_token: Vec<u32>,  // the token of a byte of the vocabulary's alphabet that stands alone
+    joins: Option<Joins>,  // plain UTF-8, where words are whole lines
 }
 
 pub struct BpeOptions {
@@ -53,6 +55,7 @@ impl Bpe {
             ignore_merges: options.ignore_merges,
             byte_symbol: Vec::new(),
             byte_token: Vec::new(),
+            joins: (!options.byte_level).then(|| joins_of(merges)),
         };
         bpe.byte_symbol = (0..=255u8).map(|byte| bpe.symbol_of_byte(byte)).collect();
         bpe.byte_token = (0..=255u8).map(|byte| bpe.token_of_byte(byte)).collect();
@@ -70,22 +73,33 @@ impl Bpe {
                 out.push(token);
                 return;
             }
-            merger.clear();
-            if self.byte_level {
-                for (at, byte) in word.bytes().enumerate() {
-                    merger.push(self.byte_symbol[byte as usize], at, 1);
-                }
-            } else {
-                for (at, c) in word.char_indices() {
-                    let len = c.len_utf8();
-                    let id = self.strings.get(&word.as_bytes()[at..at + len]);
-                    merger.push(id.unwrap_or(NONE), at, len);
-                }
-            }
-            for symbol in merger.run(self) {
-                self.emit(symbol, word.as_bytes(), out);
+            match &self.joins {
+                None => self.encode_bytes(word, merger, out),
+                Some(joins) => joins.parts(word).for_each(|part| self.encode_chars(&word[part], merger, out)),
             }
         });
+    }
+
+    fn encode_bytes(&self, word: &str, merger: &mut Merger, out: &mut Vec<u32>) {
+        merger.clear();
+        for byte in word.bytes() {
+            merger.push(self.byte_symbol[byte as usize], 1);
+        }
+        for symbol in merger.run(self) {
+            self.emit(symbol, word.as_bytes(), out);
+        }
+    }
+
+    fn encode_chars(&self, text: &str, merger: &mut Merger, out: &mut Vec<u32>) {
+        merger.clear();
+        for (at, c) in text.char_indices() {
+            let len = c.len_utf8();
+            let id = self.strings.get(&text.as_bytes()[at..at + len]);
+            merger.push(id.unwrap_or(NONE), len);
+        }
+        for symbol in merger.run(self) {
+            self.emit(symbol, text.as_bytes(), out);
+        }
     }
 
     fn token(&self, text: &[u8]) -> Option<u32> {
@@ -107,12 +121,12 @@ impl Bpe {
         }
     }
 
-    fn emit(&self, symbol: &Symbol, word: &[u8], out: &mut Vec<u32>) {
+    fn emit(&self, symbol: Symbol, word: &[u8], out: &mut Vec<u32>) {
         if symbol.id < self.n_tokens {
             out.push(symbol.id);
             return;
         }
-        let bytes = &word[symbol.start as usize..][..symbol.len as usize];
+        let bytes = &word[symbol.start..][..symbol.len];
         let alone = |byte: u8| Some(self.byte_token[byte as usize]).filter(|token| *token != NONE);
         if self.byte_level {
             let mut utf8 = [0; 4];
@@ -142,13 +156,26 @@ impl Bpe {
 }
 
 impl Pairs for Bpe {
-    fn pair(&self, left: &Symbol, right: &Symbol) -> Option<(u32, u32)> {
+    fn pair(&self, left: Symbol, right: Symbol) -> Option<(u32, u32)> {
         self.ranks.get(&pair_key(left.id, right.id)).copied()
     }
 }
 
 fn pair_key(left: u32, right: u32) -> u64 {
     (left as u64) << 32 | right as u64
+}
+
+/// A merge joins the last character of its left half and the first of its right half.
+fn joins_of(merges: &[&[u8]]) -> Joins {
+    let mut joins = Joins::new();
+    for (left, right) in merges.iter().filter_map(|merge| split_merge(merge)) {
+        let last = String::from_utf8_lossy(left).chars().next_back();
+        let first = String::from_utf8_lossy(right).chars().next();
+        if let (Some(last), Some(first)) = (last, first) {
+            joins.add(last, first);
+        }
+    }
+    joins
 }
 
 /// "left right": the first space parts them, unless it is the first byte.

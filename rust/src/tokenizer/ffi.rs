@@ -2,7 +2,7 @@
 
 use std::ffi::c_void;
 
-use super::{EncodeOptions, NamedIds, Tokenizer, VocabInput, VocabTokenizer};
+use super::{EncodeOptions, JsonTokenizer, NamedIds, Tokenizer, VocabInput, VocabTokenizer};
 use crate::ffi::{guarded, slice, FarthingBytes};
 
 /// Borrowed bytes.
@@ -130,7 +130,23 @@ pub unsafe extern "C" fn farthing_tokenizer_from_vocab(
 ) -> bool {
     guarded(error, || {
         let tokenizer = VocabTokenizer::new(&input_of(&*vocab)?)?;
-        *out = hand_over(Tokenizer::Vocab(tokenizer));
+        *out = hand_over(Tokenizer::Vocab(Box::new(tokenizer)));
+        Ok(())
+    })
+}
+
+/// # Safety
+/// `source` is valid for `len` bytes; `out` and `error` are writable.
+#[no_mangle]
+pub unsafe extern "C" fn farthing_tokenizer_from_json(
+    source: *const u8,
+    len: usize,
+    out: *mut *mut c_void,
+    error: *mut FarthingBytes,
+) -> bool {
+    guarded(error, || {
+        let tokenizer = JsonTokenizer::new(slice(source, len))?;
+        *out = hand_over(Tokenizer::Json(Box::new(tokenizer)));
         Ok(())
     })
 }

@@ -3,9 +3,12 @@
 mod attributes;
 mod bpe;
 pub mod ffi;
+mod joins;
+mod json;
 mod merge;
 mod pieces;
 mod pretokenize;
+mod queue;
 mod scanners;
 mod special;
 mod spm;
@@ -16,6 +19,7 @@ mod unicode_tables;
 mod vocab;
 mod wpm;
 
+pub use json::JsonTokenizer;
 pub use vocab::{NamedIds, VocabInput, VocabTokenizer};
 
 #[derive(Clone, Copy, Default)]
@@ -40,7 +44,8 @@ pub struct Info {
 const MAX_TEXT: usize = 1 << 30;
 
 pub enum Tokenizer {
-    Vocab(VocabTokenizer),
+    Vocab(Box<VocabTokenizer>),
+    Json(Box<JsonTokenizer>),
 }
 
 impl Tokenizer {
@@ -50,36 +55,34 @@ impl Tokenizer {
         }
         let text = std::str::from_utf8(bytes)
             .map_err(|e| format!("the text is not UTF-8 at byte offset {}", e.valid_up_to()))?;
-        match options.guard.filter(|guard| text.contains(*guard)) {
-            Some(guard) => {
+        match (self, options.guard.filter(|guard| text.contains(*guard))) {
+            (Tokenizer::Json(json), _) => json.encode(text, options),
+            (Tokenizer::Vocab(vocab), None) => vocab.encode(text, &[], options),
+            (Tokenizer::Vocab(vocab), Some(guard)) => {
                 let (clean, guards) = without_guards(text, guard);
-                self.encode_text(&clean, &guards, options)
+                vocab.encode(&clean, &guards, options)
             }
-            None => self.encode_text(text, &[], options),
-        }
-    }
-
-    fn encode_text(&self, text: &str, guards: &[usize], options: EncodeOptions) -> Result<Vec<u32>, String> {
-        match self {
-            Tokenizer::Vocab(vocab) => vocab.encode(text, guards, options),
         }
     }
 
     pub fn piece(&self, id: u32) -> Option<(&[u8], u8)> {
         match self {
             Tokenizer::Vocab(vocab) => vocab.pieces().get(id),
+            Tokenizer::Json(json) => json.pieces().get(id),
         }
     }
 
     pub fn info(&self) -> Info {
         match self {
             Tokenizer::Vocab(vocab) => vocab.info(),
+            Tokenizer::Json(json) => json.info(),
         }
     }
 
     pub fn warnings(&self) -> &[String] {
         match self {
             Tokenizer::Vocab(vocab) => vocab.warnings(),
+            Tokenizer::Json(_) => &[],
         }
     }
 }

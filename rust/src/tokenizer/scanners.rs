@@ -49,6 +49,11 @@ impl Piece<'_> {
         self.run(at, |i| self.is(i, classes))
     }
 
+    /// As class_run, but at most `most` long (and no look beyond, or a long run would cost its square).
+    fn up_to(&self, at: usize, classes: u8, most: usize) -> usize {
+        (at..at + most).find(|i| !self.is(*i, classes)).unwrap_or(at + most)
+    }
+
     /// `\s?X+`: the end of the run of X after an optional white space, or `at`.
     fn space_then(&self, at: usize, test: impl Fn(usize) -> bool) -> usize {
         let first = at + usize::from(self.is(at, SPACE));
@@ -155,7 +160,7 @@ fn words_numbers_others(piece: &Piece, at: usize, word: u8, digits: usize) -> us
         return end;
     }
     if piece.is(at, NUMBER) {
-        return piece.class_run(at, NUMBER).min(at + digits);
+        return piece.up_to(at, NUMBER, digits);
     }
     if !piece.is_newline(at) && (piece.is(at, word) || piece.is(at + 1, word)) {
         return piece.class_run(at + 1, word);
@@ -226,7 +231,7 @@ fn cased_word(piece: &Piece, at: usize) -> usize {
 /// `\p{N}{1,digits}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+`
 fn numbers_others_slash(piece: &Piece, at: usize, digits: usize) -> usize {
     if piece.is(at, NUMBER) {
-        return piece.class_run(at, NUMBER).min(at + digits);
+        return piece.up_to(at, NUMBER, digits);
     }
     let end = piece.blank_then_others(at, SPACE | LETTER | NUMBER);
     if end > at {
@@ -242,7 +247,7 @@ pub fn number(piece: &Piece, at: usize) -> usize {
 
 /// `\p{N}{1,3}`
 pub fn up_to_three_numbers(piece: &Piece, at: usize) -> usize {
-    piece.class_run(at, NUMBER).min(at + 3)
+    piece.up_to(at, NUMBER, 3)
 }
 
 /// `\p{N}+`

@@ -1,14 +1,16 @@
 //! Owns: the scores of a SentencePiece BPE vocabulary (Kudo and Richardson 2018): neighbours merge when their joined
 //! text is a token, best score first. What is no token in the end is given as its bytes. Does not know: specials.
 
+use super::joins::Joins;
 use super::merge::{Merger, Pairs, Symbol, NONE};
 use super::strings::StringTable;
 
 pub struct Spm {
     strings: StringTable,
     keys: Vec<u32>, // of each token: lower is better
-    longest: u32,   // bytes of the longest token
+    longest: usize, // bytes of the longest token
     byte_token: Vec<u32>,
+    joins: Joins,
 }
 
 impl Spm {
@@ -16,14 +18,18 @@ impl Spm {
         let n_tokens = strings.len() as u32;
         let score = |id: u32| scores.get(id as usize).copied().unwrap_or(0.0);
         let keys = (0..n_tokens).map(|id| !ascending(score(id))).collect();
-        let longest = (0..n_tokens).map(|id| strings.text(id).len() as u32).max().unwrap_or(0);
+        let longest = (0..n_tokens).map(|id| strings.text(id).len()).max().unwrap_or(0);
         let byte_token = (0..=255u8)
             .map(|byte| {
                 let spelled = strings.get(format!("<0x{byte:02X}>").as_bytes());
                 spelled.or_else(|| strings.get(&[byte])).or(unknown).unwrap_or(NONE)
             })
             .collect();
-        Spm { strings, keys, longest, byte_token }
+        let mut joins = Joins::new();
+        for text in (0..n_tokens).filter_map(|id| std::str::from_utf8(strings.text(id)).ok()) {
+            joins.add_all(text);
+        }
+        Spm { strings, keys, longest, byte_token, joins }
     }
 
     pub fn strings(&self) -> &StringTable {
@@ -32,13 +38,19 @@ impl Spm {
 
     /// `text` has its spaces escaped already.
     pub fn encode(&self, text: &str, merger: &mut Merger, out: &mut Vec<u32>) {
+        for part in self.joins.parts(text) {
+            self.encode_part(&text[part], merger, out);
+        }
+    }
+
+    fn encode_part(&self, text: &str, merger: &mut Merger, out: &mut Vec<u32>) {
         merger.clear();
-        for (at, c) in text.char_indices() {
-            merger.push(NONE, at, c.len_utf8());
+        for c in text.chars() {
+            merger.push(NONE, c.len_utf8());
         }
         let pairs = Joined { spm: self, text: text.as_bytes() };
         for symbol in merger.run(&pairs) {
-            let bytes = &text.as_bytes()[symbol.start as usize..][..symbol.len as usize];
+            let bytes = &text.as_bytes()[symbol.start..][..symbol.len];
             if symbol.id != NONE {
                 out.push(symbol.id);
             } else if let Some(token) = self.strings.get(bytes) {
@@ -57,12 +69,12 @@ struct Joined<'a> {
 }
 
 impl Pairs for Joined<'_> {
-    fn pair(&self, left: &Symbol, right: &Symbol) -> Option<(u32, u32)> {
+    fn pair(&self, left: Symbol, right: Symbol) -> Option<(u32, u32)> {
         let len = left.len + right.len;
         if len > self.spm.longest {
             return None;
         }
-        let joined = &self.text[left.start as usize..][..len as usize];
+        let joined = &self.text[left.start..][..len];
         let token = self.spm.strings.get(joined)?;
         Some((self.spm.keys[token as usize], token))
     }

@@ -113,7 +113,7 @@ impl VocabTokenizer {
 
     /// `guards`: byte offsets in `text` that no control token may span.
     pub fn encode(&self, text: &str, guards: &[usize], options: EncodeOptions) -> Result<Vec<u32>, String> {
-        let mut out = Vec::with_capacity(text.len() / 3 + 2);
+        let mut out = Vec::with_capacity(text.len().min(1 << 24) + 2);
         if options.add_special && self.add_bos {
             out.extend(self.ids.bos);
         }
