@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "farthing_rust.h"
+#include <farthing_rust.h>
 
 namespace farthing {
 namespace {
