@@ -75,8 +75,9 @@ struct ThreadTeam::Impl {
   }
 
   // Works on the job that the ticket names until nothing of it is left to claim. A worker may come
-  // late and find another job there: what it read of a job counts only if its claim succeeds, and a
-  // job with an unclaimed unit is not finished, so nobody has changed it meanwhile.
+  // late and find another job there: what it read of a job counts only if its claim succeeds. It
+  // can't succeed with what belongs to another job: run() closes the ticket before it changes
+  // anything, and the fences make who has read a changed value see the closed ticket.
   void compute() {
     uint64_t t = ticket.load(std::memory_order_acquire);
     for (;;) {
@@ -88,6 +89,7 @@ struct ThreadTeam::Impl {
       void* fn_context = context.load(std::memory_order_relaxed);
       if (unit >= all) return;
       const uint32_t piece = std::max(1u, (all - unit) / shares);
+      std::atomic_thread_fence(std::memory_order_acquire);
       if (!ticket.compare_exchange_weak(
               t, t + piece, std::memory_order_acq_rel, std::memory_order_acquire)) {
         continue;
@@ -100,13 +102,15 @@ struct ThreadTeam::Impl {
   }
 
   void run(int64_t n_in, int64_t grain_in, uint32_t units_in, Body fn, void* fn_context) {
+    ticket.store(static_cast<uint64_t>(++job) << 32 | kClosed, std::memory_order_relaxed);
+    std::atomic_thread_fence(std::memory_order_release);
     n.store(n_in, std::memory_order_relaxed);
     grain.store(grain_in, std::memory_order_relaxed);
     units.store(units_in, std::memory_order_relaxed);
     body.store(fn, std::memory_order_relaxed);
     context.store(fn_context, std::memory_order_relaxed);
     done.value.store(0, std::memory_order_relaxed);
-    ticket.store(static_cast<uint64_t>(++job) << 32, std::memory_order_release);
+    ticket.store(static_cast<uint64_t>(job) << 32, std::memory_order_release);
     announce();
     compute();
     const auto finished = [&] { return done.value.load(std::memory_order_acquire) == units_in; };
@@ -116,11 +120,13 @@ struct ThreadTeam::Impl {
     }
   }
 
+  static constexpr uint32_t kClosed = UINT32_MAX;  // no unit: there are fewer
+
   const bool spin;
   const uint32_t shares;  // a claim takes this part of what is left
   Line epoch;             // changes when there is something to do
   Line done;              // units of the current job that are finished
-  // The current job's number (upper half) and its first unclaimed unit (lower half).
+  // The current job's number (upper half) and its first unclaimed unit (lower half), or kClosed.
   alignas(64) std::atomic<uint64_t> ticket{0};
   alignas(64) std::atomic<int64_t> n{0};
   std::atomic<int64_t> grain{1};

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <thread>
@@ -39,6 +40,23 @@ TEST(ThreadTeam, ManyShortJobsSeeEachOthersResults) {
     });
   }
   for (int64_t v : values) EXPECT_EQ(v, 3000);
+}
+
+// A worker that comes late to a small job meets the larger one after it: it must neither compute
+// units of that one twice nor count them for the wrong job.
+TEST(ThreadTeam, JobsOfManySizesInARow) {
+  for (int32_t threads : {2, 3, 4}) {
+    ThreadTeam team(threads);
+    std::vector<int64_t> values(600, 0);
+    for (int64_t job = 0; job < 20000; ++job) {
+      const int64_t n = 2 + (job * 7919) % 599;
+      std::fill(values.begin(), values.end(), 0);
+      team.parallel_for(n, 1, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) ++values[i];
+      });
+      for (int64_t i = 0; i < 600; ++i) ASSERT_EQ(values[i], i < n ? 1 : 0) << job << " " << i;
+    }
+  }
 }
 
 TEST(ThreadTeam, WorkersWakeAfterTheyParked) {
