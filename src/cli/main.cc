@@ -68,6 +68,11 @@ int run(int argc, char** argv) {
   add_doctor(app, exit_code);
   add_inspect(app, exit_code);
   add_serve(app, exit_code);
+  add_run(app, exit_code);
+  add_perplexity(app, exit_code);
+  add_tokenize(app, exit_code);
+  add_detokenize(app, exit_code);
+  add_apply_template(app, exit_code);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& wanted) {  // --help, --version

@@ -1,19 +1,13 @@
 #include "cli/verb.h"
 
-#include <fmt/format.h>
-
 #include <cstdio>
 #include <memory>
 #include <utility>
 
+#include "cli/output.h"
 #include "cli/settings.h"
 
 namespace farthing {
-
-int report_error(const Error& error) {
-  if (!error.message.empty()) fmt::print(stderr, "farthing: {}\n", error.message);
-  return static_cast<int>(error.kind);
-}
 
 CLI::App* add_verb(CLI::App& app,
                    const std::string& name,
@@ -26,7 +20,11 @@ CLI::App* add_verb(CLI::App& app,
   verb->callback([verb, &exit_code, body = std::move(body)] {
     Status status = apply_settings(*verb);
     if (status) status = body();
-    exit_code = status ? 0 : report_error(status.error());
+    exit_code = 0;
+    if (status) return;
+    // Whoever pressed Ctrl-C needs no message.
+    const bool silent = status.error().message.empty();
+    exit_code = silent ? static_cast<int>(status.error().kind) : report(status.error(), stderr);
   });
   return verb;
 }

@@ -11,15 +11,12 @@
 namespace farthing {
 
 // Adds the subcommand with its --config. When it is chosen: settings are filled in
-// (cli/settings.h), `body` runs, an error is printed on stderr as one line and exit_code becomes
-// its kind. Add options to what comes back.
+// (cli/settings.h), `body` runs, an error is printed on stderr as one line (none for an empty
+// message) and exit_code becomes its kind. Add options to what comes back.
 CLI::App* add_verb(CLI::App& app,
                    const std::string& name,
                    const std::string& description,
                    int& exit_code,
                    std::function<Status()> body);
-
-// "farthing: message" on stderr; nothing for an empty message. Returns the exit code.
-int report_error(const Error& error);
 
 }  // namespace farthing

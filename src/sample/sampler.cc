@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "sample/candidates.h"
+#include "sample/log_softmax.h"
 #include "sample/logit_rules.h"
 #include "sample/philox.h"
 
@@ -34,12 +35,7 @@ float weight(float logit, float largest, float inverse_temperature) {
 class Logprobs {
  public:
   Logprobs(std::span<const float> logits, int32_t n_top)
-      : logits_(logits.begin(), logits.end()), n_top_(n_top) {
-    const float largest = settle_infinities(logits_, best_of(logits_).value);
-    double sum = 0;
-    for (float x : logits_) sum += weight(x, largest, 1.0f);
-    log_sum_ = largest + std::log(sum);
-  }
+      : logits_(logits.begin(), logits.end()), n_top_(n_top), log_sum_(log_sum_exp(logits)) {}
 
   void report(TokenId chosen, Sampled& out) const {
     out.logprob = of(chosen);
@@ -50,14 +46,15 @@ class Logprobs {
 
  private:
   TokenLogprob of(TokenId id) const {
-    const double value =
-        logits_[id] - log_sum_;  // NaN for a NaN logit, or if all are minus infinity
-    return {id, std::isnan(value) ? -kInfinity : static_cast<float>(value)};
+    const float logit = logits_[id];
+    // Minus infinity for NaN, and if all are minus infinity; 0 for a plus infinity.
+    const double value = logit == kInfinity ? 0.0 : logit - log_sum_;
+    return {id, value <= 0 ? static_cast<float>(value) : -kInfinity};
   }
 
   std::vector<float> logits_;
   int32_t n_top_;
-  double log_sum_ = 0;
+  double log_sum_;
 };
 
 TokenId lowest_allowed(size_t vocabulary, std::span<const TokenId> banned) {

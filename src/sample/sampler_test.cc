@@ -377,7 +377,9 @@ TEST(SamplerTest, LogprobsAreOfTheUnmodifiedLogits) {
   const Sampled odd = sample_token({.logits = logits}, params);
   EXPECT_EQ(odd.token, 1);
   EXPECT_EQ(odd.logprob->logprob, 0.0f);
-  EXPECT_EQ(odd.top.size(), 1u);
+  ASSERT_EQ(odd.top.size(), 2u);
+  EXPECT_EQ(odd.top[1].token, 3);
+  EXPECT_EQ(odd.top[1].logprob, -kInf);
 
   logits = {kNan, -kInf};
   EXPECT_EQ(sample_token({.logits = logits}, params).logprob->logprob, -kInf);

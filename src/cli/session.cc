@@ -1,0 +1,96 @@
+#include "cli/session.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <utility>
+
+#include "base/cpu.h"
+#include "kernels/isa.h"
+
+namespace farthing {
+namespace {
+
+double per_second(int32_t count, double seconds) {
+  return seconds > 0 ? count / seconds : 0;
+}
+
+double decode_rate(const Answer& answer) {
+  // The first token belongs to the prompt's computation.
+  return per_second(std::max(answer.usage.completion_tokens - 1, 0), answer.timings.decode_seconds);
+}
+
+double prefill_rate(const Answer& answer) {
+  return per_second(answer.usage.prompt_tokens - answer.usage.cached_tokens,
+                    answer.timings.prefill_seconds);
+}
+
+double first_token_seconds(const Answer& answer) {
+  return answer.timings.queue_seconds + answer.timings.prefill_seconds;
+}
+
+}  // namespace
+
+Result<Session> Session::start(const RunOptions& options) {
+  FARTHING_TRY(const std::string path, resolve_model(options.model.model));
+  FARTHING_TRY(auto model, load_model(path, options.model.load));
+  for (const std::string& warning : model->tokenizer.warnings()) {
+    fmt::print(stderr, "note: {}\n", warning);
+  }
+  if (!options.raw && !model->chat_template) {
+    fmt::print(stderr,
+               "note: {}; the text is completed plainly\n",
+               model->chat_template_error.empty() ? "this model has no chat template"
+                                                  : model->chat_template_error);
+  }
+  // Before the engine's threads, which inherit the blocked signal; after the load, which Ctrl-C may
+  // just kill.
+  FARTHING_TRY(Interrupts interrupts, Interrupts::create());
+  Session session(options, std::move(model), std::move(interrupts));
+  FARTHING_TRY(session.engine_, Engine::start(*session.model_, options.model.engine));
+  return session;
+}
+
+Result<std::vector<TokenId>> Session::chat_tokens(const Json& messages) const {
+  return chat_prompt(*model_, ChatInput{.messages = messages});
+}
+
+Result<std::vector<TokenId>> Session::plain_tokens(const std::string& text) const {
+  return model_->tokenizer.encode(text, {.add_special = true});
+}
+
+Result<Answer> Session::answer(std::vector<TokenId> prompt,
+                               const std::function<Status(std::string_view)>& show) {
+  Request request = make_request(*options_, std::move(prompt), engine_->context());
+  return generate(*engine_, std::move(request), interrupts_, show);
+}
+
+std::string Session::statistics(const Answer& answer) const {
+  return fmt::format(
+      "prompt: {} tokens, {:.1f} tokens/s, first token after {:.3f} s\n"
+      "answer: {} tokens, {:.1f} tokens/s, ended by {}\n"
+      "memory: {:.0f} MiB at most; {}, {} thread{}; seed {}\n",
+      answer.usage.prompt_tokens,
+      prefill_rate(answer),
+      first_token_seconds(answer),
+      answer.usage.completion_tokens,
+      decode_rate(answer),
+      finish_name(answer.reason),
+      static_cast<double>(peak_resident_bytes()) / (1 << 20),
+      isa_name(engine_->isa()),
+      engine_->n_threads(),
+      engine_->n_threads() == 1 ? "" : "s",
+      options_->sampling.seed);
+}
+
+std::string Session::short_statistics(const Answer& answer) const {
+  return fmt::format("[{} + {} tokens, first after {:.2f} s, then {:.1f} tokens/s, {}]",
+                     answer.usage.prompt_tokens,
+                     answer.usage.completion_tokens,
+                     first_token_seconds(answer),
+                     decode_rate(answer),
+                     finish_name(answer.reason));
+}
+
+}  // namespace farthing

@@ -1,0 +1,387 @@
+// The verbs as users run them: the real program, on the toy models of tests/golden/model.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <pty.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+
+namespace farthing {
+namespace {
+
+using testing::HasSubstr;
+
+const std::string kProgram = FARTHING_BINARY_DIR "/farthing";
+const std::string kToy = FARTHING_SOURCE_DIR "/tests/golden/model/llama-plain.gguf";
+
+struct Outcome {
+  int exit_code = -1;
+  std::string out;
+  std::string err;
+};
+
+std::string contents(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+class Verbs : public testing::Test {
+ protected:
+  Verbs() : folder_(testing::TempDir() + "farthing_verbs_XXXXXX") {
+    EXPECT_NE(mkdtemp(folder_.data()), nullptr);
+    setenv("XDG_CONFIG_HOME", folder_.c_str(), 1);
+  }
+  ~Verbs() override { std::filesystem::remove_all(folder_); }
+
+  std::string file(const std::string& name, const std::string& text) {
+    std::string path = folder_ + "/" + name;
+    std::ofstream(path, std::ios::binary) << text;
+    return path;
+  }
+
+  // `out`: where standard output goes; by default it is what comes back.
+  Outcome run(const std::vector<std::string>& args,
+              const std::string& input = "",
+              const std::string& out = "") {
+    const std::string in_path = file("in", input);
+    const std::string out_path = out.empty() ? folder_ + "/out" : out;
+    const std::string err_path = folder_ + "/err";
+    const pid_t child = fork();
+    if (child == 0) {
+      dup2(open(in_path.c_str(), O_RDONLY), STDIN_FILENO);
+      dup2(open(out_path.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), STDOUT_FILENO);
+      dup2(open(err_path.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), STDERR_FILENO);
+      exec(args);
+    }
+    return {wait_for(child), out.empty() ? contents(out_path) : "", contents(err_path)};
+  }
+
+  [[noreturn]] static void exec(const std::vector<std::string>& args) {
+    std::vector<char*> argv = {const_cast<char*>(kProgram.c_str())};
+    for (const std::string& arg : args) argv.push_back(const_cast<char*>(arg.c_str()));
+    argv.push_back(nullptr);
+    execv(kProgram.c_str(), argv.data());
+    _exit(99);
+  }
+
+  static int wait_for(pid_t child) {
+    int status = 0;
+    waitpid(child, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+  }
+
+  std::string folder_;
+};
+
+TEST_F(Verbs, TokenizeAndBack) {
+  const std::string text = "Hello, w\xC3\xB6rld!\n\n  <|im_end|>\t\xF0\x9F\x98\x80";
+  const Outcome ids = run({"tokenize", "--model", kToy}, text);
+  ASSERT_EQ(ids.exit_code, 0) << ids.err;
+  EXPECT_EQ(ids.out.back(), '\n');
+  EXPECT_EQ(run({"detokenize", "--model", kToy}, ids.out).out, text);
+
+  const Outcome json = run({"tokenize", "--model", kToy, "--json"}, text);
+  ASSERT_EQ(json.exit_code, 0) << json.err;
+  const Json list = Json::parse(json.out)["ids"];
+  std::string words;
+  for (const Json& id : list) words += (words.empty() ? "" : " ") + id.dump();
+  EXPECT_EQ(words + "\n", ids.out);
+  EXPECT_EQ(run({"detokenize", "--model", kToy}, json.out).out, text);
+
+  EXPECT_EQ(run({"tokenize", "--model", kToy}, "").out, "\n");
+  EXPECT_EQ(run({"tokenize", "--model", kToy, "--json"}, "").out, "{\"ids\":[]}\n");
+  EXPECT_EQ(run({"detokenize", "--model", kToy}, "").out, "");
+}
+
+TEST_F(Verbs, TokenizeBadInput) {
+  const Outcome bad = run({"tokenize", "--model", kToy}, "ab\xFFz");
+  EXPECT_EQ(bad.exit_code, 3);
+  EXPECT_THAT(bad.err, HasSubstr("2"));
+  EXPECT_EQ(bad.out, "");
+  for (const char* ids : {"1 x",
+                          "-1",
+                          "1.5",
+                          "99999999",
+                          "999999999999",
+                          "{\"ids\":1}",
+                          "{\"ids\":[-1]}",
+                          "{\"ids\":[1",
+                          "{\"ids\":[\"1\"]}",
+                          "{}"}) {
+    const Outcome outcome = run({"detokenize", "--model", kToy}, ids);
+    EXPECT_EQ(outcome.exit_code, 3) << ids << ' ' << outcome.err;
+    EXPECT_EQ(outcome.out, "") << ids;
+  }
+  EXPECT_EQ(run({"tokenize", "--model", folder_ + "/none.gguf"}, "a").exit_code, 3);
+  EXPECT_EQ(run({"tokenize", "--model", kToy}, "a", "/dev/full").exit_code, 1);
+}
+
+TEST_F(Verbs, ApplyTemplate) {
+  const std::string source =
+      file("t.jinja",
+           "{{ bos_token }}{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}"
+           "{% if add_generation_prompt %}[go]{% endif %}{{ extra }}");
+  const std::string messages = file("m.json", R"([{"role":"user","content":"a < b"}])");
+  const std::string kwargs = file("k.json", R"({"extra":"!","bos_token":"<s>"})");
+  EXPECT_EQ(run({"apply-template", "--template", source, "--messages", messages}).out,
+            "[user]a < b[go]");
+  EXPECT_EQ(run({"apply-template",
+                 "--template",
+                 source,
+                 "--messages",
+                 messages,
+                 "--no-generation-prompt"})
+                .out,
+            "[user]a < b");
+  EXPECT_EQ(
+      run({"apply-template", "--template", source, "--messages", messages, "--kwargs", kwargs}).out,
+      "<s>[user]a < b[go]!");
+  const std::string now = file("now.jinja", "{{ strftime_now('%Y-%m-%d') }}");
+  EXPECT_EQ(run({"apply-template",
+                 "--template",
+                 now,
+                 "--messages",
+                 messages,
+                 "--now",
+                 "2031-02-03T04:05:06"})
+                .out,
+            "2031-02-03");
+
+  const std::string refuses = file("r.jinja", "{{ raise_exception('no such role') }}");
+  const Outcome raised = run({"apply-template", "--template", refuses, "--messages", messages});
+  EXPECT_EQ(raised.exit_code, 3);
+  EXPECT_THAT(raised.err, HasSubstr("no such role"));
+  EXPECT_EQ(run({"apply-template", "--template", source}).exit_code, 2);
+  EXPECT_EQ(run({"apply-template", "--template", source, "--model", kToy, "--messages", messages})
+                .exit_code,
+            2);
+  EXPECT_EQ(run({"apply-template", "--template", source, "--messages", kwargs}).exit_code, 3);
+  EXPECT_EQ(
+      run({"apply-template", "--template", source, "--messages", file("x.json", "[1,")}).exit_code,
+      3);
+  const std::string deep = file("d.json", std::string(100000, '[') + std::string(100000, ']'));
+  EXPECT_EQ(run({"apply-template", "--template", source, "--messages", deep}).exit_code, 3);
+}
+
+TEST_F(Verbs, RunGivesTheSameTextHoweverItIsAsked) {
+  const std::vector<std::string> base = {
+      "run", "--model", kToy, "--raw", "--temperature", "0", "--max-tokens", "12"};
+  const auto with = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), base.begin(), base.end());
+    return more;
+  };
+  const Outcome plain = run(with({"the cat"}));
+  ASSERT_EQ(plain.exit_code, 0) << plain.err;
+  EXPECT_THAT(plain.err, HasSubstr("tokens/s"));
+  EXPECT_THAT(plain.err, HasSubstr("seed"));
+  EXPECT_EQ(run(with({}), "the cat\n").out, plain.out);
+  EXPECT_EQ(run(with({"--file", file("p", "the cat")})).out, plain.out);
+  EXPECT_EQ(run(with({"--file", "-"}), "the cat").out, plain.out);
+  EXPECT_EQ(run(with({"--threads", "1", "--isa", "ref", "--chunk", "1", "the cat"})).exit_code, 0);
+
+  const Outcome json = run(with({"--json", "the cat"}));
+  ASSERT_EQ(json.exit_code, 0) << json.err;
+  const Json answer = Json::parse(json.out);
+  EXPECT_EQ(answer["text"].get<std::string>() + "\n", plain.out);
+  EXPECT_EQ(answer["usage"]["completion_tokens"], 12);
+  EXPECT_EQ(answer["finish_reason"], "length");
+  EXPECT_GT(answer["timings"]["prompt_per_second"].get<double>(), 0);
+}
+
+TEST_F(Verbs, RunSamplesBySeed) {
+  const auto text = [&](const std::string& seed) {
+    return run({"run", "--model", kToy, "--raw", "--max-tokens", "20", "--seed", seed, "the cat"})
+        .out;
+  };
+  EXPECT_EQ(text("1"), text("1"));
+  EXPECT_NE(text("1"), text("2"));
+}
+
+TEST_F(Verbs, RunStopsAtAStopString) {
+  const std::vector<std::string> args = {
+      "run", "--model", kToy, "--raw", "--temperature", "0", "--max-tokens", "12"};
+  const std::string whole = run({"run",
+                                 "--model",
+                                 kToy,
+                                 "--raw",
+                                 "--temperature",
+                                 "0",
+                                 "--max-tokens",
+                                 "12",
+                                 "--json",
+                                 "the cat"})
+                                .out;
+  const std::string text = Json::parse(whole)["text"];
+  ASSERT_GT(text.size(), 4u);
+  // A stop string of two bytes or characters from the middle of the answer.
+  size_t begin = text.size() / 2;
+  while (begin > 0 && (text[begin] & 0xC0) == 0x80) --begin;
+  size_t end = begin + 1;
+  while (end < text.size() && (text[end] & 0xC0) == 0x80) ++end;
+  const std::string stop = text.substr(begin, end - begin);
+  const Outcome cut = run({"run",
+                           "--model",
+                           kToy,
+                           "--raw",
+                           "--temperature",
+                           "0",
+                           "--max-tokens",
+                           "12",
+                           "--json",
+                           "--stop",
+                           stop,
+                           "the cat"});
+  ASSERT_EQ(cut.exit_code, 0) << cut.err;
+  EXPECT_EQ(Json::parse(cut.out)["text"].get<std::string>(), text.substr(0, text.find(stop)));
+  EXPECT_EQ(Json::parse(cut.out)["finish_reason"], "stop");
+}
+
+TEST_F(Verbs, RunRefuses) {
+  EXPECT_EQ(run({"run", "--model", kToy}, "").exit_code, 2);
+  EXPECT_EQ(run({"run", "--model", kToy, ""}).exit_code, 2);
+  EXPECT_EQ(run({"run", "--model", kToy, "--temperature", "nan", "a"}).exit_code, 2);
+  EXPECT_EQ(run({"run", "--model", kToy, "--top-p", "0", "a"}).exit_code, 2);
+  EXPECT_EQ(run({"run", "--model", kToy, "--seed", "-1", "a"}).exit_code, 2);
+  EXPECT_EQ(run({"run", "--model", kToy, "--seed", "99999999999999999999999", "a"}).exit_code, 2);
+  EXPECT_EQ(run({"run", "--model", kToy, "--stop", "", "a"}).exit_code, 2);
+  EXPECT_EQ(run({"run", "--model", kToy, "--max-tokens", "0", "a"}).exit_code, 2);
+  EXPECT_EQ(run({"run", "--model", kToy, "a", "b"}).exit_code, 2);
+  EXPECT_EQ(run({"run", "--model", kToy, "--raw", "\xFF"}).exit_code, 3);
+  EXPECT_EQ(run({"run", "--model", file("x.gguf", "GGUF"), "a"}).exit_code, 3);
+  EXPECT_EQ(
+      run({"run", "--model", kToy, "--raw", "--max-tokens", "3", "a"}, "", "/dev/full").exit_code,
+      1);
+  const Outcome too_long = run({"run", "--model", kToy, "--raw"}, std::string(100000, 'x'));
+  EXPECT_EQ(too_long.exit_code, 2);
+  EXPECT_THAT(too_long.err, HasSubstr("context"));
+}
+
+TEST_F(Verbs, PerplexityDoesNotDependOnSteps) {
+  std::string text;
+  for (int i = 0; i < 200; ++i) text += "word" + std::to_string(i * 7919 % 1000) + " ";
+  const std::string path = file("t.txt", text);
+  const auto score = [&](std::vector<std::string> more) {
+    std::vector<std::string> args = {
+        "perplexity", "--model", kToy, "--text", path, "--json", "--ctx", "32"};
+    args.insert(args.end(), more.begin(), more.end());
+    const Outcome outcome = run(args);
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    return Json::parse(outcome.out);
+  };
+  const Json all = score({});
+  EXPECT_GT(all["perplexity"].get<double>(), 1);
+  EXPECT_LT(all["perplexity"].get<double>(), 100000);
+  EXPECT_GT(all["stderr"].get<double>(), 0);
+  EXPECT_EQ(all["ctx"], 32);
+  EXPECT_EQ(all["n_scored"].get<int>(), all["chunks"].get<int>() * 15);
+  EXPECT_EQ(score({"--chunk", "5"}), all);
+  EXPECT_EQ(score({"--threads", "1"}), all);
+  EXPECT_EQ(score({"--chunks", "2"})["chunks"], 2);
+
+  EXPECT_EQ(run({"perplexity", "--model", kToy}).exit_code, 2);
+  EXPECT_EQ(run({"perplexity", "--model", kToy, "--text", path, "--ctx", "2"}).exit_code, 2);
+  EXPECT_EQ(
+      run({"perplexity", "--model", kToy, "--text", file("s", "short"), "--ctx", "32"}).exit_code,
+      3);
+  EXPECT_EQ(run({"perplexity", "--model", kToy, "--text", folder_ + "/none"}).exit_code, 3);
+}
+
+// A program on a terminal of its own.
+class Terminal {
+ public:
+  explicit Terminal(const std::vector<std::string>& args) {
+    child_ = forkpty(&fd_, nullptr, nullptr, nullptr);
+    if (child_ == 0) {
+      setenv("TERM", "xterm", 1);
+      std::vector<char*> argv = {const_cast<char*>(kProgram.c_str())};
+      for (const std::string& arg : args) argv.push_back(const_cast<char*>(arg.c_str()));
+      argv.push_back(nullptr);
+      execv(kProgram.c_str(), argv.data());
+      _exit(99);
+    }
+  }
+  ~Terminal() {
+    if (child_ > 0 && !ended_) {
+      kill(child_, SIGKILL);
+      waitpid(child_, nullptr, 0);
+    }
+    close(fd_);
+  }
+  void type(const std::string& keys) {
+    EXPECT_EQ(write(fd_, keys.data(), keys.size()), static_cast<ssize_t>(keys.size()));
+  }
+  // Reads until `text` was shown after what was awaited before; false after a minute.
+  bool await(const std::string& text) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    for (;;) {
+      if (const size_t at = shown_.find(text, seen_); at != std::string::npos) {
+        seen_ = at + text.size();
+        return true;
+      }
+      pollfd ready{fd_, POLLIN, 0};
+      if (std::chrono::steady_clock::now() > deadline || poll(&ready, 1, 1000) < 0) return false;
+      if (!(ready.revents & (POLLIN | POLLHUP))) continue;
+      char block[4096];
+      const ssize_t n = read(fd_, block, sizeof(block));
+      if (n <= 0) return false;
+      shown_.append(block, static_cast<size_t>(n));
+    }
+  }
+  int exit_code() {
+    while (await("\x01never\x01")) {
+    }
+    int status = 0;
+    waitpid(child_, &status, 0);
+    ended_ = true;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+  }
+  const std::string& shown() const { return shown_; }
+
+ private:
+  int fd_ = -1;
+  pid_t child_ = -1;
+  bool ended_ = false;
+  std::string shown_;
+  size_t seen_ = 0;
+};
+
+TEST_F(Verbs, ChatOnATerminal) {
+  Terminal chat({"run", "--model", kToy, "--max-tokens", "5"});
+  ASSERT_TRUE(chat.await("> ")) << chat.shown();
+  chat.type("hello\r");
+  ASSERT_TRUE(chat.await("tokens/s")) << chat.shown();
+  ASSERT_TRUE(chat.await("> ")) << chat.shown();
+  chat.type("begun");
+  ASSERT_TRUE(chat.await("begun")) << chat.shown();
+  chat.type("\x03");  // Ctrl-C clears a line
+  ASSERT_TRUE(chat.await("> ")) << chat.shown();
+  chat.type("/help\r");
+  ASSERT_TRUE(chat.await("/exit or Ctrl-D")) << chat.shown();
+  chat.type("/exit\r");
+  EXPECT_EQ(chat.exit_code(), 0) << chat.shown();
+}
+
+TEST_F(Verbs, ChatLeavesByCtrlDAndByCtrlC) {
+  Terminal by_d({"run", "--model", kToy});
+  ASSERT_TRUE(by_d.await("> ")) << by_d.shown();
+  by_d.type("\x04");
+  EXPECT_EQ(by_d.exit_code(), 0) << by_d.shown();
+  Terminal by_c({"run", "--model", kToy});
+  ASSERT_TRUE(by_c.await("> ")) << by_c.shown();
+  by_c.type("\x03");
+  EXPECT_EQ(by_c.exit_code(), 130) << by_c.shown();
+}
+
+}  // namespace
+}  // namespace farthing
