@@ -109,7 +109,6 @@ Result<Answer> generate(Engine& engine,
   const auto queue = std::make_shared<EventQueue>();
   if (queue->fd() < 0) return runtime_failure("eventfd: {}", std::strerror(errno));
   Listener listener(show);
-  interrupts.take();  // one from before this request isn't meant for it
   FARTHING_TRY(const RequestId id, engine.submit(std::move(request), [queue](Event event) {
     queue->push(std::move(event));
   }));

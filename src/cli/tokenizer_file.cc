@@ -2,10 +2,18 @@
 
 #include <utility>
 
+#include "base/mapped_file.h"
 #include "cli/model_options.h"
 #include "load/model_file.h"
 
 namespace farthing {
+namespace {
+
+// The largest tokenizer.json in use have some 35 MB.
+constexpr size_t kMostTokenizerBytes = size_t{256} << 20;
+
+}  // namespace
+
 Result<Vocab> open_vocab(const std::string& model) {
   FARTHING_TRY(const std::string path, resolve_model(model));
   FARTHING_TRY(ModelFile file, open_model_file(path));
@@ -19,7 +27,11 @@ Result<Tokenizer> open_tokenizer(const std::string& model) {
     FARTHING_TRY(const Vocab vocab, open_vocab(model));
     return Tokenizer::from_vocab(vocab);
   }
-  return usage_error("{}: give a GGUF file: a tokenizer.json can't be read yet", model);
+  FARTHING_TRY(const std::string path, resolve_model(model));
+  FARTHING_TRY(const std::string json, read_file(path, kMostTokenizerBytes));
+  auto tokenizer = Tokenizer::from_json(json);
+  if (!tokenizer) return std::move(tokenizer).error().in(path);
+  return tokenizer;
 }
 
 }  // namespace farthing

@@ -42,7 +42,11 @@ class Verbs : public testing::Test {
     EXPECT_NE(mkdtemp(folder_.data()), nullptr);
     setenv("XDG_CONFIG_HOME", folder_.c_str(), 1);
   }
-  ~Verbs() override { std::filesystem::remove_all(folder_); }
+  ~Verbs() override {
+    // Leaves nothing behind, nor another test's folder of configuration.
+    unsetenv("XDG_CONFIG_HOME");
+    std::filesystem::remove_all(folder_);
+  }
 
   std::string file(const std::string& name, const std::string& text) {
     std::string path = folder_ + "/" + name;
@@ -102,6 +106,16 @@ TEST_F(Verbs, TokenizeAndBack) {
   EXPECT_EQ(run({"tokenize", "--model", kToy}, "").out, "\n");
   EXPECT_EQ(run({"tokenize", "--model", kToy, "--json"}, "").out, "{\"ids\":[]}\n");
   EXPECT_EQ(run({"detokenize", "--model", kToy}, "").out, "");
+}
+
+TEST_F(Verbs, TokenizeWithATokenizerJson) {
+  const std::string model =
+      FARTHING_SOURCE_DIR "/tests/golden/tokenizer/json/llama3.tokenizer.json";
+  const std::string text = "Two words, \xC3\xA9t\xC3\xA9\n";
+  const Outcome ids = run({"tokenize", "--model", model}, text);
+  ASSERT_EQ(ids.exit_code, 0) << ids.err;
+  EXPECT_EQ(run({"detokenize", "--model", model}, ids.out).out, text);
+  EXPECT_EQ(run({"tokenize", "--model", file("bad.json", "{\"model\":1}")}, text).exit_code, 3);
 }
 
 TEST_F(Verbs, TokenizeBadInput) {
@@ -297,6 +311,31 @@ TEST_F(Verbs, PerplexityDoesNotDependOnSteps) {
   EXPECT_EQ(run({"perplexity", "--model", kToy, "--text", folder_ + "/none"}).exit_code, 3);
 }
 
+// On the real model: a toy would be done before the signal comes.
+TEST_F(Verbs, CtrlCEndsARunWithWhatThereIs) {
+  int pipe_fds[2];
+  ASSERT_EQ(pipe(pipe_fds), 0);
+  const std::string err_path = folder_ + "/err";
+  const pid_t child = fork();
+  if (child == 0) {
+    dup2(open("/dev/null", O_RDONLY), STDIN_FILENO);
+    dup2(pipe_fds[1], STDOUT_FILENO);
+    dup2(open(err_path.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), STDERR_FILENO);
+    exec({"run", "--model", "smollm2", "--raw", "--temperature", "0", "1, 2, 3, 4, 5, 6, 7, 8,"});
+  }
+  close(pipe_fds[1]);
+  char byte = 0;
+  ASSERT_EQ(read(pipe_fds[0], &byte, 1), 1) << contents(err_path);
+  kill(child, SIGINT);
+  char block[4096];
+  char last = 0;
+  for (ssize_t n; (n = read(pipe_fds[0], block, sizeof(block))) > 0;) last = block[n - 1];
+  close(pipe_fds[0]);
+  EXPECT_EQ(last, '\n');
+  EXPECT_EQ(wait_for(child), 130) << contents(err_path);
+  EXPECT_THAT(contents(err_path), HasSubstr("ended by cancelled"));
+}
+
 // A program on a terminal of its own.
 class Terminal {
  public:
@@ -381,6 +420,19 @@ TEST_F(Verbs, ChatLeavesByCtrlDAndByCtrlC) {
   ASSERT_TRUE(by_c.await("> ")) << by_c.shown();
   by_c.type("\x03");
   EXPECT_EQ(by_c.exit_code(), 130) << by_c.shown();
+}
+
+TEST_F(Verbs, CtrlCInAChatEndsTheAnswerThenTheProgram) {
+  Terminal chat({"run", "--model", "smollm2", "--temperature", "0"});
+  ASSERT_TRUE(chat.await("> ")) << chat.shown();
+  chat.type("Write a long story about a farthing.\r");
+  ASSERT_TRUE(chat.await("\n")) << chat.shown();
+  ASSERT_TRUE(chat.await(" ")) << chat.shown();  // a first word
+  chat.type("\x03");
+  ASSERT_TRUE(chat.await("cancelled")) << chat.shown();
+  ASSERT_TRUE(chat.await("> ")) << chat.shown();
+  chat.type("\x03");
+  EXPECT_EQ(chat.exit_code(), 130) << chat.shown();
 }
 
 }  // namespace
