@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <functional>
 #include <memory>
 #include <string>
@@ -188,8 +189,10 @@ Status serve(ServeFlags flags) {
   FARTHING_TRY(const std::unique_ptr<HttpServer> server,
                HttpServer::start(backend, std::move(routes), std::move(options)));
   print_ready(*server, backend.info().id, needs_key);
-  server->run();
-  return {};
+  if (server->run()) return {};
+  // Joining an engine that doesn't answer would keep the process for ever.
+  logger->error("the engine did not stop within the drain timeout: leaving without it");
+  std::_Exit(static_cast<int>(ErrorKind::kRuntime));
 }
 
 }  // namespace

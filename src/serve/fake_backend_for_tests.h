@@ -108,11 +108,16 @@ class FakeBackend final : public Backend {
   }
   void cancel(RequestId id) override {
     const std::lock_guard lock(mutex_);
-    if (const auto at = jobs_.find(id); at != jobs_.end()) {
+    if (const auto at = jobs_.find(id); at != jobs_.end() && !ignore_cancels_) {
       at->second.cancelled = true;
       ++n_cancelled_;
     }
     wake_.notify_all();
+  }
+
+  void ignore_cancels() {
+    const std::lock_guard lock(mutex_);
+    ignore_cancels_ = true;
   }
 
   size_t n_running() const {
@@ -218,6 +223,7 @@ class FakeBackend final : public Backend {
   std::condition_variable wake_;
   std::map<RequestId, Job> jobs_;  // guarded by mutex_
   bool stopping_ = false;
+  bool ignore_cancels_ = false;
   uint32_t n_submitted_ = 0;
   int n_cancelled_ = 0;
   std::thread thread_;

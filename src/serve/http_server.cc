@@ -22,7 +22,6 @@ using asio::ip::tcp;
 namespace {
 
 constexpr auto kNoThrow = asio::as_tuple(asio::use_awaitable);
-constexpr auto kCutOff = std::chrono::seconds(5);  // for answers to get out after the drain timeout
 constexpr int kWorkers = 2;
 
 Result<tcp::endpoint> resolve(asio::io_context& io, const ServerOptions& options) {
@@ -157,7 +156,7 @@ struct HttpServer::Impl {
     log(ServerOptions::LogLevel::kWarning,
         fmt::format("{}: cancelling {} samples", why, calls.n_samples()));
     calls.cancel_all();
-    drain_timer.expires_after(kCutOff);
+    drain_timer.expires_after(options.cut_off_timeout);
     drain_timer.async_wait([this](boost::system::error_code code) {
       if (!code) io.stop();
     });
@@ -212,8 +211,9 @@ uint16_t HttpServer::port() const {
   return impl_->acceptor.local_endpoint(ignored).port();
 }
 
-void HttpServer::run() {
+bool HttpServer::run() {
   impl_->io.run();
+  return impl_->calls.n_samples() == 0;
 }
 
 void HttpServer::drain() {

@@ -26,6 +26,7 @@ struct ServerOptions {
 
   using Duration = std::chrono::milliseconds;
   Duration drain_timeout = std::chrono::seconds(30);
+  Duration cut_off_timeout = std::chrono::seconds(5);  // for cancelled answers to get out
   Duration header_timeout = std::chrono::seconds(10);
   Duration idle_timeout = std::chrono::seconds(75);   // of a kept connection between requests
   Duration body_timeout = std::chrono::seconds(60);   // plus a second per 64 KiB that came
@@ -53,7 +54,9 @@ class HttpServer {
 
   std::string host() const;  // the address it listens on
   uint16_t port() const;
-  void run();    // the calling thread becomes the HTTP thread
+  // The calling thread becomes the HTTP thread. False if the backend did not end its requests when
+  // they were cancelled at the end of the drain.
+  bool run();
   void drain();  // any thread
 
  private:

@@ -291,6 +291,20 @@ TEST_F(HttpServerTest, DrainTimeoutCutsOffWithAnError) {
   thread_.join();
 }
 
+TEST_F(HttpServerTest, ABackendThatNeverEndsIsLeftBehind) {
+  backend_.ignore_cancels();
+  ServerOptions options;
+  options.drain_timeout = 10ms;
+  options.cut_off_timeout = 50ms;
+  start(options);
+  TestClient client(port_);
+  client.post("/v1/completions", R"({"prompt":"hold"})");
+  ASSERT_TRUE(backend_has(1));
+  server_->drain();
+  thread_.join();
+  EXPECT_FALSE(drained_);
+}
+
 TEST_F(HttpServerTest, Addresses) {
   start();
   const auto refused = [&](std::string host, uint16_t port) {

@@ -24,13 +24,14 @@ class ServerFixture : public ::testing::Test {
     ASSERT_TRUE(server) << server.error().message;
     server_ = *std::move(server);
     port_ = server_->port();
-    thread_ = std::thread([this] { server_->run(); });
+    thread_ = std::thread([this] { drained_ = server_->run(); });
   }
   void TearDown() override { stop(); }
   void stop() {
     if (!thread_.joinable()) return;
     server_->drain();
     thread_.join();
+    EXPECT_TRUE(drained_);
   }
 
   TestResponse exchange(std::string_view raw) {
@@ -71,6 +72,7 @@ class ServerFixture : public ::testing::Test {
   FakeBackend backend_;
   std::unique_ptr<HttpServer> server_;
   std::thread thread_;
+  bool drained_ = false;  // what run() gave, once the thread has ended
   uint16_t port_ = 0;
 };
 
