@@ -32,9 +32,13 @@ std::string repeat(std::string_view text, size_t n) {
   return out;
 }
 
+std::string with_nul(std::string_view before, std::string_view after) {
+  return std::string(before) + '\0' + std::string(after);
+}
+
 std::vector<Abuse> request_lines() {
   return {
-      {"garbage", "\x16\x03\x01\x02\x00\x01\xfc\x03\x03 hello\r\n\r\n", 400, true},
+      {"garbage", "\x16\x03\x01\x02\x01\xfc\x03\x03 hello\r\n\r\n", 400, true},
       {"empty method", " /health HTTP/1.1\r\nHost: x\r\n\r\n", 400, true},
       {"no target", "GET HTTP/1.1\r\nHost: x\r\n\r\n", 400, true},
       {"no version", "GET /health\r\n\r\n", 400, true},
@@ -45,7 +49,7 @@ std::vector<Abuse> request_lines() {
       {"two spaces", "GET  /health HTTP/1.1\r\nHost: x\r\n\r\n", 400, true},
       {"space in target", "GET /hea lth HTTP/1.1\r\nHost: x\r\n\r\n", 400, true},
       {"control character in target", "GET /health\x01 HTTP/1.1\r\nHost: x\r\n\r\n", 400, true},
-      {"NUL in target", std::string("GET /hea\0lth HTTP/1.1\r\nHost: x\r\n\r\n", 37), 400, true},
+      {"NUL in target", with_nul("GET /hea", "lth HTTP/1.1\r\nHost: x\r\n\r\n"), 400, true},
       {"bare line feeds", "GET /health HTTP/1.1\nHost: x\n\n", 400, true},
       {"bare carriage return", "GET /health HTTP/1.1\rHost: x\r\r", 400, true},
       {"long target",
@@ -74,7 +78,7 @@ std::vector<Abuse> headers() {
       {"header without colon", get("nonsense\r\n"), 400, true},
       {"header without name", get(": x\r\n"), 400, true},
       {"control character in name", get("a\x01: x\r\n"), 400, true},
-      {"NUL in value", get(std::string("a: x\0y\r\n", 8)), 400, true},
+      {"NUL in value", get(with_nul("a: x", "y\r\n")), 400, true},
       {"many headers", get(repeat("a: b\r\n", 10000)), 431, true},
       {"one long header", get("a: " + std::string(40000, 'b') + "\r\n"), 431, true},
       {"endless header",
