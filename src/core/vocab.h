@@ -1,5 +1,5 @@
 // A vocabulary as a model file states it: plain values, validated by load/, turned into a Tokenizer
-// by text/. Source: the GGUF keys tokenizer.* (https://github.com/ggml-org/ggml, docs/gguf.md).
+// by text/. Source: the GGUF keys tokenizer.* (GGUF specification: ggml, docs/gguf.md).
 #pragma once
 
 #include <cstdint>

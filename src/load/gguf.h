@@ -1,5 +1,5 @@
 // Reads one GGUF image: header, metadata, tensor directory. Source:
-// https://github.com/ggml-org/ggml, docs/gguf.md. Does not know: what keys mean (general.alignment
+// the GGUF specification (ggml, docs/gguf.md). Does not know: what keys mean (general.alignment
 // apart), vocabularies, shards. Invariant of an accepted image: keys are unique; tensors have known
 // types, whole quant blocks per row, and lie aligned inside the image without overlapping. Tensors
 // and arrays point into the image, which must outlive them.

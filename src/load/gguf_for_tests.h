@@ -1,6 +1,6 @@
 // A GGUF file as plain data, and its encoding: tests build files, right and wrong, in memory.
 // Owns: bytes. Does not know: what is valid; it writes what it is told, so that tests can lie.
-// Source: https://github.com/ggml-org/ggml, docs/gguf.md.
+// Source: the GGUF specification (ggml, docs/gguf.md).
 #pragma once
 
 #include <cstdint>

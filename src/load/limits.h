@@ -1,5 +1,5 @@
 // What a model file may ask of us. Larger is refused, with the key or offset, before anything is
-// allocated. The format's own bounds: https://github.com/ggml-org/ggml, docs/gguf.md. The rest is
+// allocated. The format's own bounds: the GGUF specification (ggml, docs/gguf.md). The rest is
 // generous against real models (Gemma 4: 262,144 tokens, 514,906 merges; Llama 3 405B: 1,138
 // tensors).
 #pragma once
