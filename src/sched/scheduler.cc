@@ -120,16 +120,6 @@ std::vector<Ended> Scheduler::take_ended() {
   return std::exchange(ended_, {});
 }
 
-const Sequence* Scheduler::find(SequenceId id) const {
-  for (const auto& e : running_) {
-    if (e->sequence.id == id) return &e->sequence;
-  }
-  for (const auto& e : waiting_) {
-    if (e->sequence.id == id) return &e->sequence;
-  }
-  return nullptr;
-}
-
 void Scheduler::check_integrity() const {
   int32_t leased = 0;
   for (const auto& e : running_) {

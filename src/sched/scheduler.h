@@ -51,7 +51,6 @@ class Scheduler {
   void add(RequestId id, const Request& request);
   // Ends all of the request's sequences with this reason; unknown ids are ignored.
   void end(RequestId id, FinishReason reason);
-  void end_sequence(SequenceId id, FinishReason reason);
 
   // The next step: running sequences with one token to compute first, then prefills in order of
   // arrival, up to max_step_tokens. Empty if nothing can run. Sequences past their deadline end.
@@ -62,7 +61,6 @@ class Scheduler {
   // The sequences that ended since the last call, in order. Their blocks are already back.
   std::vector<Ended> take_ended();
 
-  const Sequence* find(SequenceId id) const;
   bool idle() const { return waiting_.empty() && running_.empty(); }
   int32_t n_waiting() const { return static_cast<int32_t>(waiting_.size()); }
   int32_t n_running() const { return static_cast<int32_t>(running_.size()); }
@@ -78,6 +76,7 @@ class Scheduler {
   using Entries = std::vector<std::unique_ptr<Entry>>;
 
   void admit();
+  void end_sequence(SequenceId id, FinishReason reason);
   template <class Predicate>
   void end_if(Predicate&& predicate, FinishReason reason);
 

@@ -32,12 +32,7 @@ std::optional<int64_t> Fields::integer(std::string_view name, int64_t low, int64
   const bool too_big = value->is_number_unsigned() &&
                        value->get<uint64_t>() > uint64_t{std::numeric_limits<int64_t>::max()};
   if (too_big || value->get<int64_t>() < low || value->get<int64_t>() > high) {
-    fail(name,
-         "{} is {}, but must lie in [{}, {}]",
-         path_ + std::string(name),
-         value->dump(),
-         low,
-         high);
+    fail_range(name, *value, low, high);
     return std::nullopt;
   }
   return value->get<int64_t>();
@@ -52,12 +47,7 @@ std::optional<double> Fields::number(std::string_view name, double low, double h
   }
   const double number = value->get<double>();
   if (!(number >= low && number <= high)) {
-    fail(name,
-         "{} is {}, but must lie in [{}, {}]",
-         path_ + std::string(name),
-         value->dump(),
-         low,
-         high);
+    fail_range(name, *value, low, high);
     return std::nullopt;
   }
   return number;

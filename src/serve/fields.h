@@ -44,6 +44,16 @@ class Fields {
   std::vector<std::string> unknown() const;  // names in the object that nobody asked for
 
  private:
+  template <class T>
+  void fail_range(std::string_view name, const Json& value, T low, T high) {
+    fail(name,
+         "{} is {}, but must lie in [{}, {}]",
+         path_ + std::string(name),
+         value.dump(),
+         low,
+         high);
+  }
+
   const Json& object_;
   std::string path_;
   std::vector<std::string> asked_;
