@@ -77,19 +77,18 @@ struct ThreadTeam::Impl {
   // Works on the job that the ticket names until nothing of it is left to claim. A worker may come
   // late and find another job there: what it read of a job counts only if its claim succeeds. It
   // can't succeed with what belongs to another job: run() closes the ticket before it changes
-  // anything, and the fences make who has read a changed value see the closed ticket.
+  // anything, and who acquires a changed value sees the closed ticket.
   void compute() {
     uint64_t t = ticket.load(std::memory_order_acquire);
     for (;;) {
       const uint32_t unit = static_cast<uint32_t>(t);
-      const uint32_t all = units.load(std::memory_order_relaxed);
-      const int64_t size = n.load(std::memory_order_relaxed);
-      const int64_t step = grain.load(std::memory_order_relaxed);
-      const Body fn = body.load(std::memory_order_relaxed);
-      void* fn_context = context.load(std::memory_order_relaxed);
+      const uint32_t all = units.load(std::memory_order_acquire);
+      const int64_t size = n.load(std::memory_order_acquire);
+      const int64_t step = grain.load(std::memory_order_acquire);
+      const Body fn = body.load(std::memory_order_acquire);
+      void* fn_context = context.load(std::memory_order_acquire);
       if (unit >= all) return;
       const uint32_t piece = std::max(1u, (all - unit) / shares);
-      std::atomic_thread_fence(std::memory_order_acquire);
       if (!ticket.compare_exchange_weak(
               t, t + piece, std::memory_order_acq_rel, std::memory_order_acquire)) {
         continue;
@@ -103,12 +102,12 @@ struct ThreadTeam::Impl {
 
   void run(int64_t n_in, int64_t grain_in, uint32_t units_in, Body fn, void* fn_context) {
     ticket.store(static_cast<uint64_t>(++job) << 32 | kClosed, std::memory_order_relaxed);
-    std::atomic_thread_fence(std::memory_order_release);
-    n.store(n_in, std::memory_order_relaxed);
-    grain.store(grain_in, std::memory_order_relaxed);
-    units.store(units_in, std::memory_order_relaxed);
-    body.store(fn, std::memory_order_relaxed);
-    context.store(fn_context, std::memory_order_relaxed);
+    // Each of these is a release: it carries the closed ticket along.
+    n.store(n_in, std::memory_order_release);
+    grain.store(grain_in, std::memory_order_release);
+    units.store(units_in, std::memory_order_release);
+    body.store(fn, std::memory_order_release);
+    context.store(fn_context, std::memory_order_release);
     done.value.store(0, std::memory_order_relaxed);
     ticket.store(static_cast<uint64_t>(job) << 32, std::memory_order_release);
     announce();
