@@ -15,4 +15,8 @@ std::string version_line() {
                      isa_name(best_isa()));
 }
 
+std::string commit_id() {
+  return FARTHING_COMMIT;
+}
+
 }  // namespace farthing

@@ -107,6 +107,12 @@ Result<MachineSpeed> measure_machine(Isa isa, int32_t threads) {
   return speed;
 }
 
+Json speed_json(const MachineSpeed& speed) {
+  return {{"read_test_bytes", speed.read_bytes},
+          {"one_thread", to_json(speed.one)},
+          {"all_threads", to_json(speed.all)}};
+}
+
 Json machine_report(Isa isa, const MachineSpeed& speed) {
   const CpuBudget cpu = cpu_budget();
   const MemoryBudget memory = memory_budget();
@@ -117,10 +123,8 @@ Json machine_report(Isa isa, const MachineSpeed& speed) {
                   {"threads", cpu.threads},
                   {"memory_bytes", memory.total},
                   {"cgroup_limit_bytes", memory.cgroup_limit},
-                  {"available_bytes", memory.available},
-                  {"read_test_bytes", speed.read_bytes},
-                  {"one_thread", to_json(speed.one)},
-                  {"all_threads", to_json(speed.all)}};
+                  {"available_bytes", memory.available}};
+  machine.update(speed_json(speed));
   const KernelTable& table = kernel_table(isa);
   Json formats = Json::object();
   for (const Format& f : all_formats()) {

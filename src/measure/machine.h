@@ -26,6 +26,9 @@ struct MachineSpeed {
 // kNoResource if there is no memory to read.
 Result<MachineSpeed> measure_machine(Isa isa, int32_t threads);
 
+// {"read_test_bytes", "one_thread": {...}, "all_threads": {...}}
+Json speed_json(const MachineSpeed& speed);
+
 // {"machine": {...}, "kernels": {...}}: what was found, what was measured, which kernels serve
 // which format.
 Json machine_report(Isa isa, const MachineSpeed& speed);
