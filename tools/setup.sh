@@ -14,10 +14,11 @@ fail() {
   exit 1
 }
 
-# What the build needs, then what only the tests and the fuzzer need.
+# What the build needs (configuring finds GoogleTest even where only the program is built), then what only ./check
+# needs: the compiler with the sanitizers and the fuzzer.
 build_packages=(cmake ninja-build g++ pkgconf ccache mold libboost1.81-dev nlohmann-json3-dev libfmt-dev
-  libspdlog-dev libcli11-dev libedit-dev python3 python3-pip)
-test_packages=(libgtest-dev libgmock-dev clang-19 libclang-rt-19-dev libfuzzer-19-dev)
+  libspdlog-dev libcli11-dev libedit-dev libgtest-dev libgmock-dev python3 python3-pip)
+test_packages=(clang-19 libclang-rt-19-dev libfuzzer-19-dev)
 
 has_package() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 
