@@ -1,0 +1,178 @@
+#!/usr/bin/env python3
+"""bench/peers/run with a made-up peer whose figures are known: usage: run_test.py FARTHING"""
+
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import programs
+import report
+
+FARTHING = sys.argv.pop(1) if len(sys.argv) > 1 and not sys.argv[1].startswith("-") else None
+HERE = pathlib.Path(__file__).resolve().parent
+TOY = HERE.parents[1] / "tests/golden/model/llama-plain.gguf"
+
+# Gives 100, 200, ... tokens/s in the order of the rows, and knows -d or only -gp.
+FAKE_BENCH = """#!/usr/bin/env python3
+import json, sys
+args = sys.argv[1:]
+if "--help" in args:
+    print("HELP")
+    sys.exit(0)
+value = lambda flag: args[args.index(flag) + 1]
+assert value("-fa") == "1" and value("-t") == "2" and value("-r") == "1" and value("-o") == "json", args
+rows = []
+if "-gp" in args:
+    rows = [tuple(int(n) for n in args[i + 1].split(",")) + (0,) for i, a in enumerate(args) if a == "-gp"]
+else:
+    for depth in value("-d").split(",") if "-d" in args else ["0"]:
+        rows += [(int(value("-p")), 0, int(depth))] if value("-p") != "0" else []
+        rows += [(0, int(value("-n")), int(depth))] if value("-n") != "0" else []
+print("loading ...")
+print(json.dumps([{"n_prompt": p, "n_gen": n, "n_depth": d, "avg_ts": 100.0 * (i + 1)}
+                  for i, (p, n, d) in enumerate(rows)]))
+"""
+FAKE_BATCHED = """#!/bin/sh
+echo '|    PP |     TG |    B |   N_KV |   T_PP s | S_PP t/s |   T_TG s | S_TG t/s |      T s |    S t/s |'
+echo '|-------|--------|------|--------|----------|----------|----------|----------|----------|----------|'
+echo '|     8 |      4 |    2 |     24 |    0.100 |   160.00 |    0.100 |    77.00 |    0.200 |   120.00 |'
+"""
+
+
+# Gives 50 tokens/s for everything and takes no time for it.
+FAKE_FARTHING = """#!/usr/bin/env python3
+import json, sys
+sys.path.insert(0, "HERE")
+import programs
+if "--version" in sys.argv:
+    print("farthing 0 (made up)")
+    sys.exit(0)
+value = lambda flag, default: [int(n) for n in sys.argv[sys.argv.index(flag) + 1].split(",")] if flag in sys.argv else default
+prompt, gen, depths, batches = value("--prompt", 0)[0], value("--gen", 0)[0], value("--depth", [0]), value("--batch", [1])
+names = [programs.test_name(prompt, 0)] if prompt else []
+names += [programs.test_name(0, gen, depth) for depth in depths]
+names += [programs.test_name(0, gen, prompt, n) for n in batches]
+rates = {"threads": 2, "read_gb_per_s": 20.0, "int8_gops": 1000.0, "f32_gflops": 250.0}
+print(json.dumps({"schema": 1, "machine": {"cpu": "made up", "isa": "ref", "one_thread": rates, "all_threads": rates},
+                  "results": [{"test": name, "avg_ts": 50.0, "read_fraction": 0.5, "int8_fraction": 0.1}
+                              for name in names]}))
+"""
+
+
+def script(folder, name, text):
+    path = pathlib.Path(folder) / name
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
+class Run(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        self.fake = script(self.folder.name, "farthing", FAKE_FARTHING.replace("HERE", str(HERE)))
+        self.fake_peer("-d, --n-depth <n>")
+
+    def fake_peer(self, help_text):
+        script(self.folder.name, "llama-bench", FAKE_BENCH.replace("HELP", help_text))
+        script(self.folder.name, "llama-batched-bench", FAKE_BATCHED)
+
+    def run_it(self, farthing, *more):
+        raw = pathlib.Path(self.folder.name) / "raw.json"
+        command = [sys.executable, str(HERE / "run"), str(TOY), "--no-llama-cpp", "--peer", f"fake={self.folder.name}",
+                   "--farthing", farthing, "--most-busy", "1", "--reps", "1", "--prompt", "16", "--gen", "4",
+                   "--depth", "32,64", "--batch", "2", "--batch-prompt", "8", "--batch-gen", "4", "--context", "512",
+                   "--json", str(raw), *more]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+        return done, json.loads(raw.read_text()) if raw.exists() else None
+
+    def test_every_test_has_both_figures(self):
+        done, results = self.run_it(FARTHING, "--rounds", "1", "--jobs", "single,depth,batch")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        tests = results["samples"][TOY.name]
+        fake = {test: by_program["fake"] for test, by_program in tests.items()}
+        self.assertEqual(fake, {"pp16": [100], "tg4": [200], "tg4 @ d32": [100], "tg4 @ d64": [200],
+                                "2 x tg4 @ d8": [77]})
+        for test, by_program in tests.items():
+            self.assertGreater(by_program["farthing"][0], 0, test)
+            self.assertGreater(results["reached"][TOY.name][test]["read_fraction"][0], 0)
+            self.assertIn(f"| {TOY.name} | {test} |", done.stdout)
+        self.assertNotIn(self.folder.name, done.stdout)
+        self.assertEqual(len(results["machines"]), 3)
+
+    def test_rounds_take_turns_and_go_on_from_a_file(self):
+        done, results = self.run_it(self.fake, "--rounds", "2", "--jobs", "single")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        said = [line for line in done.stderr.splitlines() if "pp16" in line]
+        self.assertEqual([("farthing: pp" in line) for line in said], [True, False, False, True])
+        self.assertEqual(results["samples"][TOY.name]["pp16"], {"farthing": [50, 50], "fake": [100, 100]})
+        self.assertIn("| 50.0 | 100.0 | 0.50 (0.50 to 0.50) | 50 % | 10 % |", done.stdout)
+        raw = pathlib.Path(self.folder.name) / "raw.json"
+        done, results = self.run_it(self.fake, "--rounds", "1", "--jobs", "single", "--from-json", str(raw))
+        self.assertEqual(results["rounds_done"], 3)
+        self.assertEqual(results["samples"][TOY.name]["tg4"], {"farthing": [50] * 3, "fake": [200] * 3})
+
+    def test_a_peer_without_depth_is_asked_for_generation_after_a_prompt(self):
+        self.fake_peer("-gp <pp,tg>")
+        done, results = self.run_it(self.fake, "--rounds", "1", "--jobs", "depth")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(results["samples"][TOY.name], {"tg4 @ d32": {"farthing": [50], "fake": [100]},
+                                                        "tg4 @ d64": {"farthing": [50], "fake": [200]}})
+
+    def test_a_peer_that_fails_is_named_and_the_rest_goes_on(self):
+        script(self.folder.name, "llama-batched-bench", "#!/bin/sh\necho broken >&2; exit 3\n")
+        done, results = self.run_it(self.fake, "--rounds", "1", "--jobs", "batch,single")
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(results["failures"], [f"fake, batch of {TOY.name}"])
+        self.assertEqual(results["samples"][TOY.name]["2 x tg4 @ d8"], {"farthing": [50], "fake": [None]})
+        self.assertEqual(results["samples"][TOY.name]["pp16"]["fake"], [100])
+        self.assertIn("exit 3: broken", done.stderr)
+
+    def test_starts(self):
+        done, results = self.run_it(FARTHING, "--rounds", "1", "--jobs", "start")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        starts = results["starts"][TOY.name]
+        for kind in ("server", "one answer"):
+            self.assertEqual(list(starts[kind]), ["farthing"])
+            self.assertGreater(starts[kind]["farthing"][0]["first_token_s"], 0)
+            self.assertGreater(starts[kind]["farthing"][0]["peak_mib"], 1)
+
+    def test_refuses(self):
+        for args in (["--jobs", "none"], ["--rounds", "0"], ["--bench-flags", "other=-rtr 1"], ["--depth", "0"]):
+            self.assertEqual(self.run_it(self.fake, *args)[0].returncode, 2, args)
+
+
+class Report(unittest.TestCase):
+    def test_ratios_are_within_a_round_and_skip_failures(self):
+        self.assertEqual(report.ratios([2, 9, None, 8], [1, 3, 4, None]), [2, 3])
+        middle, text = report.row_of_ratio({"farthing": [2, 30, 4], "slow": [1, 1, 1], "fast": [2, 10, 2]})
+        self.assertEqual((middle, text), (2, "2.00 (1.00 to 3.00)"))
+        self.assertEqual(report.row_of_ratio({"farthing": [2]}), (None, "-"))
+        self.assertEqual(report.row_of_ratio({"farthing": [2], "none": [None]}), (None, "-"))
+
+    def test_best_peer_may_be_the_lowest(self):
+        times = {"farthing": [1], "a": [4, 2, 3], "b": [5, 5, 1]}
+        self.assertEqual(report.best_peer(times), "b")
+        self.assertEqual(report.best_peer(times, lower_is_better=True), "a")
+
+    def test_sections_are_replaced_in_place(self):
+        page = "# Title\n\nkeep \\1\n"
+        once = report.replace_section(page, "native", "first\n")
+        other = report.replace_section(once, "avx2", "other\n")
+        twice = report.replace_section(other, "native", "second \\1\n")
+        self.assertTrue(twice.startswith(page.rstrip("\n")))
+        self.assertNotIn("first", twice)
+        self.assertEqual(twice.count("second \\1\n<!--"), 1)
+        self.assertLess(twice.index("second"), twice.index("other"))
+
+    def test_batched_figures(self):
+        text = FAKE_BATCHED + "| 128 | 64 | 32 | 6144 | 1.0 | 2.0 | 3.0 | 682.5 | 5.0 | 6.0 |\nmain: | 1 | 2 |\n"
+        text = text.replace("echo '", "").replace("|'", "|")
+        self.assertEqual(programs.batched_figures(text), {"2 x tg4 @ d8": 77.0, "32 x tg64 @ d128": 682.5})
+
+
+if __name__ == "__main__":
+    unittest.main()
