@@ -3,7 +3,12 @@
 // bytes.
 #pragma once
 
+#include <algorithm>
+#include <bit>
+#include <cstddef>
 #include <cstdint>
+
+#include "base/checked.h"
 
 namespace farthing {
 
@@ -23,6 +28,37 @@ struct alignas(64) ActGroup {
   int32_t unused;  // 0
 };
 static_assert(sizeof(ActGroup) == 64);
+
+// Tokens lie in blocks of 16, the last one as wide as the next power of two; in a block, the groups
+// of its tokens side by side. A token's groups are followed by zero groups up to kActPadding
+// values: tile units may be larger than what is left of a row.
+inline constexpr int32_t kActBlockTokens = 16;
+inline constexpr int64_t kActPadding = 128;
+
+struct ActBlock {
+  int64_t offset;        // of the first token's first group
+  int64_t group_stride;  // bytes from a group to the next of the same token
+  int32_t width;         // tokens it has room for: 1, 2, 4, 8 or 16
+};
+
+constexpr int64_t act_groups(int64_t cols) {
+  return round_up(cols, kActPadding) / kActGroup;
+}
+
+// The block that token (a multiple of kActBlockTokens) starts; the next token's first group is one
+// ActGroup further.
+constexpr ActBlock act_block(int64_t cols, int32_t n_tokens, int32_t token) {
+  constexpr int64_t kBytes = sizeof(ActGroup);
+  const uint32_t left = static_cast<uint32_t>(std::min(kActBlockTokens, n_tokens - token));
+  const int32_t width = static_cast<int32_t>(std::bit_ceil(left));
+  return {token * act_groups(cols) * kBytes, width * kBytes, width};
+}
+
+// Bytes of n_tokens tokens of `cols` activations, in blocks as above.
+constexpr int64_t act_bytes(int64_t n_tokens, int64_t cols) {
+  return round_up(n_tokens, kActBlockTokens) * act_groups(cols) *
+         static_cast<int64_t>(sizeof(ActGroup));
+}
 
 inline constexpr float kActTiny = 1e-36f;  // 127 / amax must not overflow
 

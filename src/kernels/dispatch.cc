@@ -65,7 +65,7 @@ KernelTable make_table(Isa isa, const MatmulFns& matmul, const RowFns& rows) {
     table.act_format[i] = f.qblock_values == 1 ? ActFormat::kF32 : ActFormat::kQ8_32;
     table.matmul[i] = matmul.of[i];
   }
-  table.pack_act = {ref_kernels().pack_act[0], rows.pack_q8_32};
+  table.pack_q8_32 = rows.pack_q8_32;
   for (size_t i = 0; i < kKVTypeCount; ++i) {
     table.store_kv[i] = rows.store_kv[i];
     table.attention[i] = rows.attention[i];
@@ -102,12 +102,6 @@ std::vector<Isa> supported_isas() {
 
 Isa best_isa() {
   return supported_isas().back();
-}
-
-int64_t act_bytes(ActFormat format, int64_t cols) {
-  if (format == ActFormat::kQ8_32)
-    return ceil_div(cols, kActGroup) * static_cast<int64_t>(sizeof(ActGroup));
-  return round_up(cols * static_cast<int64_t>(sizeof(float)), 64);
 }
 
 const KernelTable& kernel_table(Isa isa) {

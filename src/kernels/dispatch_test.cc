@@ -46,20 +46,27 @@ TEST(Dispatch, EveryTableIsComplete) {
     const KernelTable& t = kernel_table(isa);
     EXPECT_EQ(t.isa, isa);
     for (auto fn : t.matmul) EXPECT_NE(fn, nullptr);
-    for (auto fn : t.pack_act) EXPECT_NE(fn, nullptr);
     for (auto fn : t.store_kv) EXPECT_NE(fn, nullptr);
     for (auto fn : t.attention) EXPECT_NE(fn, nullptr);
     for (auto fn : t.attention_naive) EXPECT_NE(fn, nullptr);
-    EXPECT_TRUE(t.rms_norm && t.silu_mul && t.gelu_mul && t.add);
+    EXPECT_TRUE(t.pack_q8_32 && t.rms_norm && t.silu_mul && t.gelu_mul && t.add);
   }
 }
 
-TEST(Dispatch, ActBytesAreWholeCacheLines) {
-  EXPECT_EQ(act_bytes(ActFormat::kF32, 1), 64);
-  EXPECT_EQ(act_bytes(ActFormat::kF32, 16), 64);
-  EXPECT_EQ(act_bytes(ActFormat::kF32, 17), 128);
-  EXPECT_EQ(act_bytes(ActFormat::kQ8_32, 32), 64);
-  EXPECT_EQ(act_bytes(ActFormat::kQ8_32, 576), 18 * 64);
+TEST(ActBlocks, FollowEachOtherAndEndInsideTheirBytes) {
+  constexpr int64_t kCols = 576;
+  for (int32_t n : {1, 2, 3, 8, 9, 16, 17, 33, 512}) {
+    int64_t end = 0;
+    for (int32_t token = 0; token < n; token += kActBlockTokens) {
+      const ActBlock block = act_block(kCols, n, token);
+      EXPECT_EQ(block.offset, end) << n << " tokens";
+      EXPECT_GE(block.width, std::min(kActBlockTokens, n - token));
+      EXPECT_EQ(block.group_stride, 64 * block.width);
+      end = block.offset + act_groups(kCols) * block.group_stride;
+    }
+    EXPECT_LE(end, act_bytes(n, kCols));
+  }
+  EXPECT_EQ(act_groups(576), 20);  // zeroes up to 640
 }
 
 }  // namespace

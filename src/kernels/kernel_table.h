@@ -20,23 +20,23 @@ namespace farthing {
 // How activations are laid out for a matmul with weights of a given type (kernels/act.h).
 enum class ActFormat : uint8_t {
   kF32,    // as they are
-  kQ8_32,  // int8 in groups of 32 with an f32 scale (amax / 127) and the sums of the group and its
-           // halves
+  kQ8_32,  // int8 in groups of 32 with an f32 scale and sums, in blocks of tokens
 };
 inline constexpr size_t kActFormatCount = 2;
 
-// out[t][r] = sum_k weight[r][k] * act[t][k] for r in [row_begin, row_end), t in [0, n_tokens).
+// out[t][r] = sum_k weight[r][k] * act[t][k] for the rows of tiles [tile_begin, tile_end) and t in
+// [0, n_tokens); added to what out holds if `accumulate`.
 struct MatmulTask {
-  const std::byte* weights;  // row 0
-  int64_t row_bytes;
-  int64_t cols;          // k
-  const std::byte* act;  // token 0, in the ActFormat of the weight type
-  int64_t act_stride;    // bytes from token to token
+  const std::byte* tiles;  // tile 0 of the matrix (quant/tile.h)
+  int64_t rows, cols;      // of the matrix
+  const std::byte* act;    // token 0, in the ActFormat of the weight type
+  int64_t act_stride;      // kF32 only: bytes from token to token
   int32_t n_tokens;
   float* out;          // [n_tokens][out_stride]
   int64_t out_stride;  // in floats
-  int64_t row_begin;
-  int64_t row_end;
+  int64_t tile_begin;
+  int64_t tile_end;
+  bool accumulate;
 };
 
 // Attention of the query heads that share one KV head, for one token at `position`: over the stored
@@ -69,8 +69,8 @@ struct KernelTable {
   // Weights.
   std::array<ActFormat, kDTypeCount> act_format{};
   std::array<void (*)(const MatmulTask&), kDTypeCount> matmul{};
-  // One token: cols floats -> its ActFormat. cols is a multiple of the format's group.
-  std::array<void (*)(const float* x, int64_t cols, std::byte* out), kActFormatCount> pack_act{};
+  // One token's `cols` floats (a multiple of 32) to kQ8_32 groups, group_stride bytes apart.
+  void (*pack_q8_32)(const float* x, int64_t cols, std::byte* out, int64_t group_stride) = nullptr;
 
   // KV cache: n floats -> the KV type, and attention over it.
   std::array<void (*)(const float* x, int64_t n, std::byte* out), kKVTypeCount> store_kv{};
@@ -88,9 +88,6 @@ struct KernelTable {
                    float* out) = nullptr;  // tanh form
   void (*add)(const float* x, int64_t n, float* inout) = nullptr;
 };
-
-// Bytes of one token of `cols` activations (a multiple of 64).
-int64_t act_bytes(ActFormat format, int64_t cols);
 
 // The table of an Isa that supported_isas() lists.
 const KernelTable& kernel_table(Isa isa);

@@ -1,11 +1,13 @@
 // The slow twin against sums in double precision, written independently of it.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 
 #include "kernels/act.h"
 #include "kernels/test_util.h"
+#include "quant/tile.h"
 
 namespace farthing {
 namespace {
@@ -13,25 +15,41 @@ namespace {
 TEST(Ref, MatmulIsTheDotProductOfDecodedRows) {
   const KernelTable& ref = ref_kernels();
   for (const Format& f : all_formats()) {
-    const int64_t rows = 5, cols = 512, n_tokens = 3;
+    const int64_t rows = 21, cols = 512;
+    const int32_t n_tokens = 3;
     std::vector<std::byte> weights(bytes_for(f.type, rows * cols));
     test::fill_weights(f.type, rows * cols, 11, weights.data());
     const std::vector<float> x = test::random_floats(n_tokens * cols, 12);
     std::vector<float> out(n_tokens * rows, -7.0f), decoded(rows * cols);
     f.decode(weights.data(), decoded.data(), rows * cols);
-    ref.matmul[static_cast<size_t>(f.type)]({weights.data(),
-                                             bytes_for(f.type, cols),
-                                             cols,
-                                             reinterpret_cast<const std::byte*>(x.data()),
-                                             cols * 4,
-                                             n_tokens,
-                                             out.data(),
-                                             rows,
-                                             1,
-                                             rows});
+    std::vector<std::byte> tiles(static_cast<size_t>(tiled_bytes(f.type, rows, cols)) + 64);
+    std::byte* aligned = tiles.data() + 64 - reinterpret_cast<uintptr_t>(tiles.data()) % 64;
+    const int64_t n_tiles = (rows + kTileRows - 1) / kTileRows;
+    for (int64_t t = 0; t < n_tiles; ++t) {
+      const std::byte* first = weights.data() + t * kTileRows * bytes_for(f.type, cols);
+      pack_tile(f.type,
+                first,
+                std::min(kTileRows, rows - t * kTileRows),
+                cols,
+                aligned + t * tile_bytes(f.type, cols));
+    }
+    ref.matmul[static_cast<size_t>(f.type)]({
+        .tiles = aligned,
+        .rows = rows,
+        .cols = cols,
+        .act = reinterpret_cast<const std::byte*>(x.data()),
+        .act_stride = cols * 4,
+        .n_tokens = n_tokens,
+        .out = out.data(),
+        .out_stride = rows,
+        .tile_begin = 1,
+        .tile_end = n_tiles,
+        .accumulate = false,
+    });
     for (int64_t t = 0; t < n_tokens; ++t) {
-      EXPECT_EQ(out[t * rows], -7.0f) << "row 0 was not asked for";
-      for (int64_t r = 1; r < rows; ++r) {
+      for (int64_t r = 0; r < kTileRows; ++r)
+        EXPECT_EQ(out[t * rows + r], -7.0f) << "tile 0 was not asked for";
+      for (int64_t r = kTileRows; r < rows; ++r) {
         double want = 0, size = 0;
         for (int64_t k = 0; k < cols; ++k) {
           const double term = static_cast<double>(decoded[r * cols + k]) * x[t * cols + k];
@@ -47,7 +65,7 @@ TEST(Ref, MatmulIsTheDotProductOfDecodedRows) {
 TEST(Ref, PackedActivationsDecodeToTheirSource) {
   const std::vector<float> x = test::random_floats(96, 3, 4.0f);
   std::vector<ActGroup> groups(3);
-  ref_kernels().pack_act[1](x.data(), 96, reinterpret_cast<std::byte*>(groups.data()));
+  ref_kernels().pack_q8_32(x.data(), 96, reinterpret_cast<std::byte*>(groups.data()), 64);
   for (int g = 0; g < 3; ++g) {
     const ActGroup& a = groups[g];
     int low = 0, high = 0;
@@ -68,7 +86,7 @@ TEST(Ref, PackKeepsNansAndZeroes) {
   std::vector<float> x(64, 0.0f);
   x[40] = std::numeric_limits<float>::quiet_NaN();
   std::vector<ActGroup> groups(2);
-  ref_kernels().pack_act[1](x.data(), 64, reinterpret_cast<std::byte*>(groups.data()));
+  ref_kernels().pack_q8_32(x.data(), 64, reinterpret_cast<std::byte*>(groups.data()), 64);
   EXPECT_EQ(groups[0].scale, 0.0f);
   EXPECT_TRUE(std::isnan(groups[1].scale) && std::isnan(groups[1].sum));
 }

@@ -38,7 +38,7 @@ class Decoder {
  private:
   Decoder() = default;
   void embed(const Batch& batch);
-  Matrix<float> head(const Batch& batch);
+  Matrix<float> head(const Batch& batch, const Residual& residual);
 
   const Model* model_ = nullptr;
   Exec exec_;

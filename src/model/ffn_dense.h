@@ -8,11 +8,11 @@
 
 namespace farthing {
 
-// Reads ws.normed, writes ws.delta; uses ws.gate and ws.up.
+// Uses ws.gate and ws.up.
 void dense_ffn(const Exec& exec,
-               const ModelSpec& spec,
                const DenseFfnSpec& ffn,
                const LayerWeights& weights,
+               const Residual& residual,
                Workspace& ws);
 
 }  // namespace farthing

@@ -1,6 +1,8 @@
 #include "model/linear.h"
 
 #include <algorithm>
+#include <array>
+#include <cstring>
 
 #include "base/check.h"
 #include "base/checked.h"
@@ -8,94 +10,113 @@
 namespace farthing {
 namespace {
 
-constexpr int64_t kTileRows = 16;  // the unit of work that a thread takes
-
-int64_t tiles_of(const Projection& p) {
-  return ceil_div(p.weight->rows, kTileRows);
+ActFormat format_for(const KernelTable& kernels, const WeightMatrix& w) {
+  return kernels.act_format[static_cast<size_t>(w.type)];
 }
 
-constexpr int64_t kGroup = 32;  // values that share an activation scale
-
-int64_t packed_bytes(ActFormat format, int64_t max_tokens, int64_t max_cols) {
-  if (format == ActFormat::kF32) return 0;  // used as they are
-  return max_tokens * act_bytes(format, round_up(max_cols, kGroup));
+// Tiles [begin, end) of one product, bias included.
+void multiply_tiles(const KernelTable& kernels,
+                    const Activations& x,
+                    const Projection& p,
+                    int64_t begin,
+                    int64_t end) {
+  const Matrix<const float> rows = x.rows();
+  const bool plain = format_for(kernels, *p.weight) == ActFormat::kF32;
+  kernels.matmul[static_cast<size_t>(p.weight->type)]({
+      .tiles = p.weight->tiles,
+      .rows = p.weight->rows,
+      .cols = p.weight->cols,
+      .act = plain ? reinterpret_cast<const std::byte*>(rows.data) : x.packed(),
+      .act_stride = rows.stride * static_cast<int64_t>(sizeof(float)),
+      .n_tokens = static_cast<int32_t>(rows.rows),
+      .out = p.out.data,
+      .out_stride = p.out.stride,
+      .tile_begin = begin,
+      .tile_end = end,
+      .accumulate = p.add,
+  });
+  if (p.bias.empty()) return;
+  const int64_t first = begin * kTileRows;
+  const int64_t count = std::min(end * kTileRows, p.weight->rows) - first;
+  for (int64_t t = 0; t < rows.rows; ++t)
+    kernels.add(p.bias.data() + first, count, p.out.row(t) + first);
 }
 
 }  // namespace
 
-Result<Linear> Linear::create(int64_t max_tokens, int64_t max_cols) {
-  Linear linear;
-  for (size_t f = 0; f < kActFormatCount; ++f) {
-    const int64_t bytes = packed_bytes(static_cast<ActFormat>(f), max_tokens, max_cols);
-    FARTHING_TRY(linear.packed_[f], Buffer::allocate(static_cast<size_t>(bytes)));
-  }
-  return linear;
+int64_t Activations::bytes_needed(int64_t max_tokens, int64_t max_cols) {
+  return act_bytes(max_tokens, max_cols);
 }
 
-int64_t Linear::bytes_needed(int64_t max_tokens, int64_t max_cols) {
-  int64_t bytes = 0;
-  for (size_t f = 0; f < kActFormatCount; ++f) {
-    bytes += packed_bytes(static_cast<ActFormat>(f), max_tokens, max_cols);
-  }
-  return bytes;
+Result<Activations> Activations::create(int64_t max_tokens, int64_t max_cols) {
+  Activations act;
+  FARTHING_TRY(act.packed_,
+               Buffer::allocate(static_cast<size_t>(bytes_needed(max_tokens, max_cols))));
+  return act;
 }
 
-void Linear::apply(const Exec& exec,
-                   Matrix<const float> x,
-                   std::span<const Projection> projections) {
-  const KernelTable& kernels = *exec.kernels;
-  auto format_for = [&](const Projection& p) {
-    return kernels.act_format[static_cast<size_t>(p.weight->type)];
-  };
-  std::array<bool, kActFormatCount> wanted{};
-  int64_t n_tiles = 0;
+void Activations::start(const Exec& exec,
+                        Matrix<const float> rows,
+                        std::span<const Projection> projections) {
+  rows_ = rows;
+  pack_ = exec.kernels->pack_q8_32;
+  wants_groups_ = false;
   for (const Projection& p : projections) {
-    CHECK(p.weight->cols == x.cols);
-    wanted[static_cast<size_t>(format_for(p))] = true;
-    n_tiles += tiles_of(p);
+    CHECK(p.weight->cols == rows.cols);
+    wants_groups_ |= format_for(*exec.kernels, *p.weight) == ActFormat::kQ8_32;
   }
-  wanted[static_cast<size_t>(ActFormat::kF32)] = false;
+}
 
-  for (size_t f = 0; f < kActFormatCount; ++f) {
-    if (!wanted[f]) continue;
-    const int64_t stride = act_bytes(static_cast<ActFormat>(f), x.cols);
-    exec.team->parallel_for(x.rows, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t t = begin; t < end; ++t) {
-        kernels.pack_act[f](x.row(t), x.cols, packed_[f].data() + t * stride);
-      }
-    });
-  }
+void Activations::put(int64_t token, int64_t begin, int64_t end) {
+  if (!wants_groups_) return;
+  const int32_t in_block = static_cast<int32_t>(token % kActBlockTokens);
+  const ActBlock block = act_block(
+      rows_.cols, static_cast<int32_t>(rows_.rows), static_cast<int32_t>(token) - in_block);
+  std::byte* first =
+      packed_.data() + block.offset + in_block * static_cast<int64_t>(sizeof(ActGroup));
+  pack_(rows_.row(token) + begin,
+        end - begin,
+        first + begin / kActGroup * block.group_stride,
+        block.group_stride);
+  if (end < rows_.cols) return;
+  for (int64_t g = rows_.cols / kActGroup; g < act_groups(rows_.cols); ++g)
+    std::memset(first + g * block.group_stride, 0, sizeof(ActGroup));
+}
 
+void multiply(const Exec& exec, const Activations& x, std::span<const Projection> projections) {
+  int64_t n_tiles = 0;
+  for (const Projection& p : projections) n_tiles += p.weight->n_tiles();
   exec.team->parallel_for(n_tiles, 1, [&](int64_t begin, int64_t end) {
-    int64_t first_tile = 0;  // of the projection at hand
+    int64_t first = 0;  // of the projection at hand
     for (const Projection& p : projections) {
-      const int64_t from = std::max(begin, first_tile) - first_tile;
-      const int64_t to = std::min(end, first_tile + tiles_of(p)) - first_tile;
-      first_tile += tiles_of(p);
-      if (from >= to) continue;
-      const ActFormat format = format_for(p);
-      const bool plain = format == ActFormat::kF32;
-      MatmulTask task{
-          .weights = p.weight->data,
-          .row_bytes = p.weight->row_bytes(),
-          .cols = x.cols,
-          .act = plain ? reinterpret_cast<const std::byte*>(x.data)
-                       : packed_[static_cast<size_t>(format)].data(),
-          .act_stride =
-              plain ? x.stride * static_cast<int64_t>(sizeof(float)) : act_bytes(format, x.cols),
-          .n_tokens = static_cast<int32_t>(x.rows),
-          .out = p.out.data,
-          .out_stride = p.out.stride,
-          .row_begin = from * kTileRows,
-          .row_end = std::min(to * kTileRows, p.weight->rows),
-      };
-      kernels.matmul[static_cast<size_t>(p.weight->type)](task);
-      if (p.bias.empty()) continue;
-      for (int64_t t = 0; t < x.rows; ++t) {
-        kernels.add(p.bias.data() + task.row_begin,
-                    task.row_end - task.row_begin,
-                    p.out.row(t) + task.row_begin);
-      }
+      const int64_t from = std::max(begin, first) - first;
+      const int64_t to = std::min(end, first + p.weight->n_tiles()) - first;
+      first += p.weight->n_tiles();
+      if (from < to) multiply_tiles(*exec.kernels, x, p, from, to);
+    }
+  });
+}
+
+void multiply_gated(const Exec& exec,
+                    const Activations& x,
+                    const Projection& gate,
+                    const Projection& up,
+                    DenseFfnSpec::Activation activation,
+                    Activations& next) {
+  const KernelTable& kernels = *exec.kernels;
+  const auto act =
+      activation == DenseFfnSpec::Activation::kGelu ? kernels.gelu_mul : kernels.silu_mul;
+  const int64_t n = gate.weight->rows;
+  constexpr int64_t kStep = 32;  // an activation group of the next product
+  exec.team->parallel_for(ceil_div(n, kStep), 1, [&](int64_t begin, int64_t end) {
+    const int64_t first = begin * kStep, last = std::min(end * kStep, n);
+    const int64_t tile_end = ceil_div(last, kTileRows);
+    multiply_tiles(kernels, x, gate, first / kTileRows, tile_end);
+    multiply_tiles(kernels, x, up, first / kTileRows, tile_end);
+    for (int64_t t = 0; t < x.rows().rows; ++t) {
+      float* g = gate.out.row(t) + first;
+      act(g, up.out.row(t) + first, last - first, g);
+      next.put(t, first, last);
     }
   });
 }

@@ -79,38 +79,34 @@ void attention_mixer(const Exec& exec,
                      const ModelSpec& spec,
                      int32_t layer,
                      const LayerWeights& weights,
+                     const Residual& residual,
                      const KVAccess& kv,
                      Workspace& ws) {
   const AttentionSpec& a = spec.attention(layer);
   const int64_t n_tokens = static_cast<int64_t>(ws.rows.size());
   const int64_t q_dim = int64_t{a.n_heads} * a.head_dim;
   const size_t type = static_cast<size_t>(kv.type);
-  auto view = [&](const Matrix<float>& m, int64_t cols) {
-    return Matrix<float>(m.data, n_tokens, cols, m.stride);
-  };
-
   const std::array qkv{Projection{&weights.q, weights.q_bias, ws.q},
                        Projection{&weights.k, weights.k_bias, ws.k},
                        Projection{&weights.v, weights.v_bias, ws.v}};
-  ws.linear.apply(exec, view(ws.normed, spec.d_model), qkv);
+  load_input(exec, residual, qkv, ws);
+  multiply(exec, ws.input, qkv);
 
   const int64_t slot_bytes = a.head_dim * element_bytes(kv.type);
-  exec.team->parallel_for(n_tokens, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t t = begin; t < end; ++t) {
-      const TokenRow& row = ws.rows[static_cast<size_t>(t)];
-      const auto angles = angles_of(spec, a.rope, ws, t);
-      prepare_heads(exec, spec, a, weights.q_norm, angles, a.n_heads, ws.q.row(t));
-      prepare_heads(exec, spec, a, weights.k_norm, angles, a.n_kv_heads, ws.k.row(t));
-      for (int32_t h = 0; h < a.n_kv_heads; ++h) {
-        const int64_t offset = int64_t{h} * a.head_dim;
-        const int64_t stride = kv.store->block_stride(layer);
-        exec.kernels->store_kv[type](ws.k.row(t) + offset,
-                                     a.head_dim,
-                                     slot_of(kv.store->k_plane(layer, h), stride, row, slot_bytes));
-        exec.kernels->store_kv[type](ws.v.row(t) + offset,
-                                     a.head_dim,
-                                     slot_of(kv.store->v_plane(layer, h), stride, row, slot_bytes));
-      }
+  for_tokens(exec, n_tokens, [&](int64_t t) {
+    const TokenRow& row = ws.rows[static_cast<size_t>(t)];
+    const auto angles = angles_of(spec, a.rope, ws, t);
+    prepare_heads(exec, spec, a, weights.q_norm, angles, a.n_heads, ws.q.row(t));
+    prepare_heads(exec, spec, a, weights.k_norm, angles, a.n_kv_heads, ws.k.row(t));
+    for (int32_t h = 0; h < a.n_kv_heads; ++h) {
+      const int64_t offset = int64_t{h} * a.head_dim;
+      const int64_t stride = kv.store->block_stride(layer);
+      exec.kernels->store_kv[type](ws.k.row(t) + offset,
+                                   a.head_dim,
+                                   slot_of(kv.store->k_plane(layer, h), stride, row, slot_bytes));
+      exec.kernels->store_kv[type](ws.v.row(t) + offset,
+                                   a.head_dim,
+                                   slot_of(kv.store->v_plane(layer, h), stride, row, slot_bytes));
     }
   });
 
@@ -138,8 +134,11 @@ void attention_mixer(const Exec& exec,
     });
   }
 
-  const std::array output{Projection{&weights.o, weights.o_bias, ws.delta}};
-  ws.linear.apply(exec, view(ws.mixed, q_dim), output);
+  const std::array output{output_projection(residual, weights.o, weights.o_bias, ws)};
+  ws.input.start(
+      exec, Matrix<const float>(ws.mixed.data, n_tokens, q_dim, ws.mixed.stride), output);
+  for_tokens(exec, n_tokens, [&](int64_t t) { ws.input.put(t, 0, q_dim); });
+  multiply(exec, ws.input, output);
 }
 
 }  // namespace farthing

@@ -23,12 +23,12 @@ struct KVAccess {
   std::vector<float>* scores = nullptr;  // kNaive only: [threads][context]
 };
 
-// Reads ws.normed, writes ws.delta; uses ws.q, k, v, mixed. K and V of the batch's tokens are in
-// the store after.
+// Uses ws.q, k, v, mixed. K and V of the batch's tokens are in the store after.
 void attention_mixer(const Exec& exec,
                      const ModelSpec& spec,
                      int32_t layer,
                      const LayerWeights& weights,
+                     const Residual& residual,
                      const KVAccess& kv,
                      Workspace& ws);
 

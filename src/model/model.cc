@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/cpu.h"
 #include "model/registry.h"
 
 namespace farthing {
@@ -29,8 +30,8 @@ int64_t Model::tensor_bytes() const {
 Result<std::unique_ptr<Model>> make_model(ModelFile file, WeightMode mode) {
   auto model = std::make_unique<Model>();
   FARTHING_TRY(model->spec, build_spec(file));
-  FARTHING_TRY(model->weights, bind_weights(model->spec, file, mode));
-  // The views point into the mappings, which don't move with the ModelFile.
+  FARTHING_TRY(model->weights, load_weights(model->spec, file, mode, cpu_budget().threads));
+  // An untied embedding points into the mapping, which doesn't move with the ModelFile.
   model->file = std::move(file);
   return model;
 }

@@ -1,9 +1,19 @@
 #include "model/weights.h"
 
+#include <algorithm>
 #include <utility>
+
+#include "base/thread_team.h"
 
 namespace farthing {
 namespace {
+
+// A matrix to be packed: where its rows lie in the file and where its tiles go.
+struct Packing {
+  const TensorView* tensor;
+  WeightMatrix* out;
+  int64_t offset;  // in Weights::tiles
+};
 
 class Binder {
  public:
@@ -11,32 +21,22 @@ class Binder {
       : file_(file), mode_(mode), dry_run_(dry_run) {}
 
   Status matrix(const std::string& name, int64_t cols, int64_t rows, WeightMatrix& out) {
-    const TensorView* tensor = file_.find(name);
-    if (tensor == nullptr) return bad_input("tensor {} is missing", name);
-    if (tensor->n_dims != 2 || tensor->cols() != cols || tensor->rows() != rows) {
-      return bad_input("tensor {} is {} x {}, expected {} x {}",
-                       name,
-                       tensor->cols(),
-                       tensor->rows(),
-                       cols,
-                       rows);
-    }
-    out = WeightMatrix{tensor->type, rows, cols, tensor->bytes.data()};
-    if (dry_run_) return {};
-    switch (mode_) {
-      case WeightMode::kNative:
-        return {};
-      case WeightMode::kF32:
-        return convert(DType::kF32, out);
-      // Rows that aren't whole groups of 32 stay as they are, as quantisers of files leave them.
-      case WeightMode::kInt8:
-        return cols % format_of(DType::kQ8_0).qblock_values == 0 ? convert(DType::kQ8_0, out)
-                                                                 : Status{};
-    }
+    FARTHING_TRY(const TensorView* tensor, find_matrix(name, cols, rows));
+    out = WeightMatrix{target_type(*tensor), rows, cols, nullptr};
+    packings.push_back({tensor, &out, tiles_bytes});
+    tiles_bytes += tiled_bytes(out.type, rows, cols);
     return {};
   }
 
-  // Vectors are decoded to f32 once; an F32 tensor is used in place when aligned.
+  // Rows that stay where they are in the file.
+  Status rows_in_file(const std::string& name, int64_t cols, int64_t rows, EmbeddingTable& out) {
+    FARTHING_TRY(const TensorView* tensor, find_matrix(name, cols, rows));
+    out.matrix = WeightMatrix{tensor->type, rows, cols, nullptr};
+    out.file_rows = tensor->bytes.data();
+    return {};
+  }
+
+  // Vectors are decoded to f32 once.
   Status vector(const std::string& name, int64_t n, bool required, WeightVector& out) {
     const TensorView* tensor = file_.find(name);
     if (tensor == nullptr) {
@@ -57,29 +57,61 @@ class Binder {
     return {};
   }
 
+  std::vector<Packing> packings;
+  int64_t tiles_bytes = 0;
   std::vector<Buffer> owned;
 
  private:
-  Status convert(DType type, WeightMatrix& m) {
-    if (m.type == type) return {};
-    FARTHING_TRY(Buffer buffer,
-                 Buffer::allocate(static_cast<size_t>(bytes_for(type, m.cols) * m.rows)));
-    std::vector<float> row(static_cast<size_t>(m.cols));
-    for (int64_t r = 0; r < m.rows; ++r) {
-      format_of(m.type).decode(m.data + r * m.row_bytes(), row.data(), m.cols);
-      std::byte* to = buffer.data() + r * bytes_for(type, m.cols);
-      format_of(type).encode(row.data(), to, m.cols);
+  Result<const TensorView*> find_matrix(const std::string& name, int64_t cols, int64_t rows) {
+    const TensorView* tensor = file_.find(name);
+    if (tensor == nullptr) return bad_input("tensor {} is missing", name);
+    if (tensor->n_dims != 2 || tensor->cols() != cols || tensor->rows() != rows) {
+      return bad_input("tensor {} is {} x {}, expected {} x {}",
+                       name,
+                       tensor->cols(),
+                       tensor->rows(),
+                       cols,
+                       rows);
     }
-    m.type = type;
-    m.data = buffer.data();
-    owned.push_back(std::move(buffer));
-    return {};
+    return tensor;
+  }
+
+  DType target_type(const TensorView& tensor) const {
+    switch (mode_) {
+      case WeightMode::kNative:
+        return tensor.type;
+      case WeightMode::kF32:
+        return DType::kF32;
+      // Rows that aren't whole groups of 32 stay as they are, as quantisers of files leave them.
+      case WeightMode::kInt8:
+        return tensor.cols() % format_of(DType::kQ8_0).qblock_values == 0 ? DType::kQ8_0
+                                                                          : tensor.type;
+    }
+    return tensor.type;
   }
 
   const ModelFile& file_;
   WeightMode mode_;
   bool dry_run_;
 };
+
+// One tile of a matrix, converted on the way if its type isn't the file's.
+void pack(const TensorView& tensor, const WeightMatrix& m, int64_t tile, std::byte* out) {
+  const int64_t first = tile * kTileRows;
+  const int64_t n_rows = std::min(kTileRows, m.rows - first);
+  if (m.type == tensor.type) {
+    pack_tile(m.type, tensor.row(first), n_rows, m.cols, out);
+    return;
+  }
+  const int64_t row_bytes = bytes_for(m.type, m.cols);
+  std::vector<float> values(static_cast<size_t>(m.cols));
+  std::vector<std::byte> rows(static_cast<size_t>(n_rows * row_bytes));
+  for (int64_t r = 0; r < n_rows; ++r) {
+    format_of(tensor.type).decode(tensor.row(first + r), values.data(), m.cols);
+    format_of(m.type).encode(values.data(), rows.data() + r * row_bytes, m.cols);
+  }
+  pack_tile(m.type, rows.data(), n_rows, m.cols, out);
+}
 
 Status bind_layer(Binder& b, const ModelSpec& spec, int32_t i, LayerWeights& w) {
   const AttentionSpec& a = spec.attention(i);
@@ -133,34 +165,63 @@ Status bind_layer(Binder& b, const ModelSpec& spec, int32_t i, LayerWeights& w) 
   return {};
 }
 
-Result<Weights> bind(const ModelSpec& spec, const ModelFile& file, WeightMode mode, bool dry_run) {
-  Binder binder(file, mode, dry_run);
-  Weights weights;
-  FARTHING_TRY_VOID(
-      binder.matrix("token_embd.weight", spec.d_model, spec.vocab_size, weights.embedding));
+Status bind(const ModelSpec& spec, const ModelFile& file, Binder& binder, Weights& weights) {
   weights.tied = file.find("output.weight") == nullptr;
-  weights.head = weights.embedding;
+  const char* head = weights.tied ? "token_embd.weight" : "output.weight";
   if (!weights.tied) {
-    FARTHING_TRY_VOID(binder.matrix("output.weight", spec.d_model, spec.vocab_size, weights.head));
+    FARTHING_TRY_VOID(
+        binder.rows_in_file("token_embd.weight", spec.d_model, spec.vocab_size, weights.embedding));
   }
   FARTHING_TRY_VOID(binder.vector("output_norm.weight", spec.d_model, true, weights.final_norm));
+  weights.layers.resize(static_cast<size_t>(spec.n_layers()));  // the binder keeps addresses
   for (int32_t i = 0; i < spec.n_layers(); ++i) {
-    FARTHING_TRY_VOID(bind_layer(binder, spec, i, weights.layers.emplace_back()));
+    FARTHING_TRY_VOID(bind_layer(binder, spec, i, weights.layers[static_cast<size_t>(i)]));
   }
-  weights.owned = std::move(binder.owned);
-  return weights;
+  return binder.matrix(head, spec.d_model, spec.vocab_size, weights.head);
 }
 
 }  // namespace
 
-Result<Weights> bind_weights(const ModelSpec& spec, const ModelFile& file, WeightMode mode) {
-  return bind(spec, file, mode, /*dry_run=*/false);
+void EmbeddingTable::decode_row(int64_t row, std::byte* scratch, float* out) const {
+  const Format& format = format_of(matrix.type);
+  if (file_rows != nullptr) {
+    format.decode(file_rows + row * bytes_for(matrix.type, matrix.cols), out, matrix.cols);
+    return;
+  }
+  const std::byte* tile = matrix.tiles + row / kTileRows * tile_bytes(matrix.type, matrix.cols);
+  unpack_row(matrix.type, tile, row % kTileRows, matrix.cols, scratch);
+  format.decode(scratch, out, matrix.cols);
+}
+
+Result<Weights> load_weights(const ModelSpec& spec,
+                             const ModelFile& file,
+                             WeightMode mode,
+                             int32_t n_threads) {
+  Binder binder(file, mode, /*dry_run=*/false);
+  Weights weights;
+  FARTHING_TRY_VOID(bind(spec, file, binder, weights));
+  weights.tiles_bytes = binder.tiles_bytes;
+  FARTHING_TRY(weights.tiles, Buffer::allocate(static_cast<size_t>(binder.tiles_bytes)));
+  ThreadTeam team(n_threads);
+  for (const Packing& p : binder.packings) {
+    WeightMatrix& m = *p.out;
+    std::byte* tiles = weights.tiles.data() + p.offset;
+    const int64_t size = tile_bytes(m.type, m.cols);
+    team.parallel_for(m.n_tiles(), 1, [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t) pack(*p.tensor, m, t, tiles + t * size);
+    });
+    m.tiles = tiles;
+    for (const MappedFile& f : file.files) f.drop_pages(p.tensor->bytes);
+  }
+  weights.owned = std::move(binder.owned);
+  if (weights.tied) weights.embedding.matrix = weights.head;
+  return weights;
 }
 
 Status check_weights(const ModelSpec& spec, const ModelFile& file) {
-  FARTHING_TRY([[maybe_unused]] auto weights,
-               bind(spec, file, WeightMode::kNative, /*dry_run=*/true));
-  return {};
+  Binder binder(file, WeightMode::kNative, /*dry_run=*/true);
+  Weights weights;
+  return bind(spec, file, binder, weights);
 }
 
 }  // namespace farthing

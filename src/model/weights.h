@@ -1,6 +1,6 @@
 // Weights: a file's tensors under the names the forward loop uses, every shape checked against the
-// spec. Native weights are views into the mapped file; converted ones (--weights f32|int8) are
-// owned here.
+// spec. Owns: the matrices as tiles (quant/tile.h), one copy in huge pages; the file's pages are
+// given back while it is made.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +14,7 @@
 #include "load/model_file.h"
 #include "model/spec.h"
 #include "quant/format.h"
+#include "quant/tile.h"
 
 namespace farthing {
 
@@ -24,9 +25,19 @@ struct WeightMatrix {
   DType type = DType::kF32;
   int64_t rows = 0;
   int64_t cols = 0;
-  const std::byte* data = nullptr;
+  const std::byte* tiles = nullptr;
 
-  int64_t row_bytes() const { return bytes_for(type, cols); }
+  int64_t n_tiles() const { return (rows + kTileRows - 1) / kTileRows; }
+};
+
+// One row per token. A tied table is the head's tiles; another stays in the file, whose pages come
+// in as they are asked for.
+struct EmbeddingTable {
+  WeightMatrix matrix;
+  const std::byte* file_rows = nullptr;
+
+  // `row` as f32; `scratch` holds a row of the matrix's type.
+  void decode_row(int64_t row, std::byte* scratch, float* out) const;
 };
 
 // A gain or bias; empty if the model has none.
@@ -42,18 +53,24 @@ struct LayerWeights {
 };
 
 struct Weights {
-  WeightMatrix embedding;  // [vocab][d_model]; one row is decoded per token
-  WeightMatrix head;       // [vocab][d_model]; the embedding again if tied
+  EmbeddingTable embedding;  // [vocab][d_model]
+  WeightMatrix head;         // [vocab][d_model]; the embedding again if tied
   WeightVector final_norm;
   std::vector<LayerWeights> layers;
   bool tied = false;
-  std::vector<Buffer> owned;  // converted matrices and vectors
+  int64_t tiles_bytes = 0;    // of all matrices
+  Buffer tiles;               // the matrices, in the order of their use
+  std::vector<Buffer> owned;  // vectors, and a converted embedding
 };
 
-// kBadInput names the tensor and both shapes; kNoResource if converted weights don't fit.
-Result<Weights> bind_weights(const ModelSpec& spec, const ModelFile& file, WeightMode mode);
+// kBadInput names the tensor and both shapes; kNoResource if the weights don't fit. Packs with
+// n_threads threads.
+Result<Weights> load_weights(const ModelSpec& spec,
+                             const ModelFile& file,
+                             WeightMode mode,
+                             int32_t n_threads);
 
-// The checks of bind_weights without taking memory (for `check`).
+// The checks of load_weights without taking memory (for `check`).
 Status check_weights(const ModelSpec& spec, const ModelFile& file);
 
 }  // namespace farthing

@@ -62,7 +62,7 @@ int64_t matrix_bytes(const ModelSpec& spec, int64_t max_tokens, int64_t max_logi
 
 int64_t Workspace::bytes_needed(const ModelSpec& spec, int32_t max_tokens, int32_t max_logits) {
   return matrix_bytes(spec, max_tokens, max_logits) +
-         Linear::bytes_needed(max_tokens, widths_of(spec).widest_input);
+         2 * Activations::bytes_needed(max_tokens, widths_of(spec).widest_input);
 }
 
 Result<Workspace> Workspace::create(const ModelSpec& spec, int32_t max_tokens, int32_t max_logits) {
@@ -74,9 +74,39 @@ Result<Workspace> Workspace::create(const ModelSpec& spec, int32_t max_tokens, i
     m = Matrix<float>(next, rows, cols, stride_of(cols));
     next += rows * m.stride;
   });
-  FARTHING_TRY(ws.linear, Linear::create(max_tokens, widths_of(spec).widest_input));
+  FARTHING_TRY(ws.input, Activations::create(max_tokens, widths_of(spec).widest_input));
+  FARTHING_TRY(ws.hidden, Activations::create(max_tokens, widths_of(spec).widest_input));
   ws.rows.reserve(static_cast<size_t>(max_tokens));
   return ws;
+}
+
+void absorb_delta(const Exec& exec, const Residual& residual, int64_t token, Workspace& ws) {
+  if (residual.pending.empty()) return;
+  float* delta = ws.delta.row(token);
+  exec.kernels->rms_norm(delta, residual.pending.data(), ws.delta.cols, residual.eps, delta);
+  exec.kernels->add(delta, ws.delta.cols, ws.residual.row(token));
+}
+
+void load_input(const Exec& exec,
+                const Residual& residual,
+                std::span<const Projection> projections,
+                Workspace& ws) {
+  const int64_t n_tokens = static_cast<int64_t>(ws.rows.size());
+  const int64_t d = ws.residual.cols;
+  ws.input.start(exec, ws.normed.slice(0, n_tokens), projections);
+  for_tokens(exec, n_tokens, [&](int64_t t) {
+    absorb_delta(exec, residual, t, ws);
+    exec.kernels->rms_norm(
+        ws.residual.row(t), residual.norm.data(), d, residual.eps, ws.normed.row(t));
+    ws.input.put(t, 0, d);
+  });
+}
+
+Projection output_projection(const Residual& residual,
+                             const WeightMatrix& weight,
+                             WeightVector bias,
+                             const Workspace& ws) {
+  return {&weight, bias, residual.to_delta ? ws.delta : ws.residual, !residual.to_delta};
 }
 
 }  // namespace farthing

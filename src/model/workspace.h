@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "base/buffer.h"
@@ -29,11 +30,36 @@ struct Workspace {
   Matrix<float> q, k, v;       // [max_tokens][widest layer's heads * head_dim]
   Matrix<float> mixed;         // attention's output, as wide as q
   Matrix<float> gate, up;      // [max_tokens][widest d_ff]
-  Matrix<float> delta;         // what mixer or ffn adds to the residual, [max_tokens][d_model]
+  Matrix<float> delta;         // [max_tokens][d_model], models with post-norms: see below
   Matrix<float> angles;        // [max_tokens][sum of the ropes' dims]
   Matrix<float> logits;        // [max_logits][vocab]
-  Linear linear;
-  Buffer buffer;  // all of the above
+  Activations input;           // of the projections at hand
+  Activations hidden;          // of the down projection, made while `input` is still read
+  Buffer buffer;               // all matrices above
 };
+
+// How a mixer or ffn gets its input from the residual stream, and where its output goes: straight
+// to the residual, or, if the model norms it first, to `delta`, which the next input absorbs.
+struct Residual {
+  WeightVector pending;  // the norm of what lies in delta; empty: nothing does
+  WeightVector norm;     // of the input
+  float eps = 0;
+  bool to_delta = false;
+};
+
+// residual += norm(delta) if that is pending, for one token.
+void absorb_delta(const Exec& exec, const Residual& residual, int64_t token, Workspace& ws);
+
+// ws.normed and ws.input for these projections, from the residual stream.
+void load_input(const Exec& exec,
+                const Residual& residual,
+                std::span<const Projection> projections,
+                Workspace& ws);
+
+// The projection of a block's output, from ws.input or ws.hidden.
+Projection output_projection(const Residual& residual,
+                             const WeightMatrix& weight,
+                             WeightVector bias,
+                             const Workspace& ws);
 
 }  // namespace farthing

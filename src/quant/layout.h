@@ -87,6 +87,41 @@ FARTHING_QBLOCK QBlockIQ4_XS {  // d * (scale - 32) * kIQ4Values[q], 32 values p
   uint8_t qs[128];      // 8 times 16 bytes as in IQ4_NL
 };
 
+// ---- a row's part of a tile unit, where it isn't a quant block as it is (quant/tile.h)
+// ------------------------------------------------------------------------------------------
+
+FARTHING_QBLOCK UnitQ4_0 {  // also IQ4_NL
+  uint16_t d[2];
+  uint8_t qs[2][16];
+};
+FARTHING_QBLOCK UnitQ5_0 {
+  uint16_t d[2];
+  uint32_t qh[2];  // bit 8 (v % 4) + v / 4 is bit 4 of value v
+  uint8_t qs[2][16];
+};
+FARTHING_QBLOCK UnitQ5_1 {
+  uint16_t d;
+  uint16_t m;
+  uint32_t qh;  // as in UnitQ5_0
+  uint8_t qs[16];
+};
+FARTHING_QBLOCK UnitQ8_0 {
+  uint16_t d[2];
+  uint8_t qs[2][32];  // value + 128
+};
+FARTHING_QBLOCK UnitMXFP4 {
+  uint8_t e[4];
+  uint8_t qs[4][16];
+};
+FARTHING_QBLOCK UnitQ3_K {
+  QBlockQ3_K block;
+  uint16_t zero;
+};
+FARTHING_QBLOCK UnitQ6_K {
+  QBlockQ6_K block;
+  uint16_t zero;
+};
+
 #undef FARTHING_QBLOCK
 
 static_assert(sizeof(QBlockQ8_0) == 34 && sizeof(QBlockQ4_0) == 18 && sizeof(QBlockQ4_1) == 20);

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
 
 #include "kernels/ref/ref.h"
@@ -41,13 +40,10 @@ void pack_group(const float* x, ActGroup& out) {
 
 }  // namespace
 
-void ref_pack_f32(const float* x, int64_t cols, std::byte* out) {
-  std::memcpy(out, x, static_cast<size_t>(cols) * sizeof(float));
-}
-
-void ref_pack_q8_32(const float* x, int64_t cols, std::byte* out) {
-  ActGroup* groups = reinterpret_cast<ActGroup*>(out);
-  for (int64_t g = 0; g < cols / kActGroup; ++g) pack_group(x + g * kActGroup, groups[g]);
+void ref_pack_q8_32(const float* x, int64_t cols, std::byte* out, int64_t group_stride) {
+  for (int64_t g = 0; g < cols / kActGroup; ++g) {
+    pack_group(x + g * kActGroup, *reinterpret_cast<ActGroup*>(out + g * group_stride));
+  }
 }
 
 }  // namespace farthing

@@ -1,8 +1,10 @@
+#include <algorithm>
 #include <array>
 #include <utility>
 #include <vector>
 
 #include "kernels/ref/ref.h"
+#include "quant/tile.h"
 
 namespace farthing {
 namespace {
@@ -20,13 +22,18 @@ float dot(const float* a, const float* b, int64_t n) {
 
 template <DType kType>
 void matmul(const MatmulTask& task) {
-  const auto decode = format_of(kType).decode;
+  const int64_t tile_size = tile_bytes(kType, task.cols);
+  std::vector<std::byte> bytes(static_cast<size_t>(bytes_for(kType, task.cols)));
   std::vector<float> row(static_cast<size_t>(task.cols));
-  for (int64_t r = task.row_begin; r < task.row_end; ++r) {
-    decode(task.weights + r * task.row_bytes, row.data(), task.cols);
+  const int64_t end = std::min(task.tile_end * kTileRows, task.rows);
+  for (int64_t r = task.tile_begin * kTileRows; r < end; ++r) {
+    const std::byte* tile = task.tiles + r / kTileRows * tile_size;
+    unpack_row(kType, tile, r % kTileRows, task.cols, bytes.data());
+    format_of(kType).decode(bytes.data(), row.data(), task.cols);
     for (int32_t t = 0; t < task.n_tokens; ++t) {
       const float* x = reinterpret_cast<const float*>(task.act + t * task.act_stride);
-      task.out[t * task.out_stride + r] = dot(row.data(), x, task.cols);
+      float& out = task.out[t * task.out_stride + r];
+      out = (task.accumulate ? out : 0.0f) + dot(row.data(), x, task.cols);
     }
   }
 }

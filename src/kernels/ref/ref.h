@@ -11,8 +11,7 @@ using MatmulFn = void (*)(const MatmulTask&);
 MatmulFn ref_matmul(DType type);
 
 // act.cc
-void ref_pack_f32(const float* x, int64_t cols, std::byte* out);
-void ref_pack_q8_32(const float* x, int64_t cols, std::byte* out);
+void ref_pack_q8_32(const float* x, int64_t cols, std::byte* out, int64_t group_stride);
 
 // attention.cc
 using AttentionFn = void (*)(const AttentionTask&);

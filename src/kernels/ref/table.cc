@@ -11,7 +11,7 @@ KernelTable make_table() {
     table.act_format[i] = ActFormat::kF32;
     table.matmul[i] = ref_matmul(f.type);
   }
-  table.pack_act = {ref_pack_f32, ref_pack_q8_32};
+  table.pack_q8_32 = ref_pack_q8_32;
   for (KVType type : {KVType::kF32, KVType::kF16, KVType::kBF16}) {
     const size_t i = static_cast<size_t>(type);
     table.store_kv[i] = ref_store_kv(type);

@@ -1,11 +1,10 @@
-// The matmul of F32, F16 and BF16 weights with f32 activations: rows x tokens of lane sums over k.
-// Each output is V::kLanes interleaved fma chains over k, summed by one tree: whatever is computed
+// The matmul of F32, F16 and BF16 weights with f32 activations: lanes are the rows of a tile.
+// Each output is two fma chains over k, of even and of odd k, and their sum: whatever is computed
 // beside it.
 #pragma once
 
-#include <cstring>
-
 #include "kernels/kernel_table.h"
+#include "quant/tile.h"
 
 namespace farthing {
 namespace {
@@ -32,70 +31,62 @@ struct PlainBF16 {
   }
 };
 
-// The first n < V::kLanes values at p, zeroes after them.
-template <class V, class Plain>
-FARTHING_SIMD typename V::F load_tail(const std::byte* p, int64_t n) {
-  alignas(64) std::byte padded[64] = {};
-  std::memcpy(padded, p, static_cast<size_t>(n * Plain::kBytes));
-  return Plain::template load<V>(padded);
-}
-
 template <class V, class Plain>
 struct FloatMatmul {
   using F = typename V::F;
+  static constexpr int64_t kValueBytes = kTileRows * Plain::kBytes;  // of one k
+  static constexpr int kMaxTokens = V::kLanes == 16 ? 8 : 4;
+  static constexpr int64_t kAhead = 6144;
 
-  template <int kRows, int kTokens>
-  [[gnu::noinline]] static int32_t tokens(const MatmulTask& task, int64_t row, int32_t token) {
-    const std::byte* w = task.weights + row * task.row_bytes;
-    for (; token + kTokens <= task.n_tokens; token += kTokens) {
-      const std::byte* x = task.act + token * task.act_stride;
-      F acc[kRows][kTokens];
-#pragma GCC unroll 4
-      for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 4
-        for (int t = 0; t < kTokens; ++t) acc[r][t] = V::zero_f();
-      }
+  template <int kTokens>
+  [[gnu::noinline]] static void tokens(const MatmulTask& task, int64_t tile, int32_t token) {
+    const std::byte* w = task.tiles + tile * tile_stride(task.cols);
+    const std::byte* x = task.act + token * task.act_stride;
+#pragma GCC unroll 1
+    for (int64_t lane = 0; lane < kTileRows; lane += V::kLanes) {
+      F even[kTokens], odd[kTokens];
+#pragma GCC unroll 8
+      for (int t = 0; t < kTokens; ++t) even[t] = odd[t] = V::zero_f();
+      const std::byte* p = w + lane * Plain::kBytes;
       int64_t k = 0;
-      for (; k + V::kLanes <= task.cols; k += V::kLanes) {
-        F values[kTokens];
-#pragma GCC unroll 4
-        for (int t = 0; t < kTokens; ++t)
-          values[t] = V::load(reinterpret_cast<const float*>(x + t * task.act_stride) + k);
-#pragma GCC unroll 4
-        for (int r = 0; r < kRows; ++r) {
-          const F weights = Plain::template load<V>(w + r * task.row_bytes + k * Plain::kBytes);
-#pragma GCC unroll 4
-          for (int t = 0; t < kTokens; ++t) acc[r][t] = V::fma(weights, values[t], acc[r][t]);
+      for (; k + 2 <= task.cols; k += 2, p += 2 * kValueBytes) {
+        _mm_prefetch(p + kAhead, _MM_HINT_T0);
+        if (Plain::kBytes == 4) _mm_prefetch(p + kAhead + 64, _MM_HINT_T0);
+        const F w0 = Plain::template load<V>(p), w1 = Plain::template load<V>(p + kValueBytes);
+#pragma GCC unroll 8
+        for (int t = 0; t < kTokens; ++t) {
+          const float* a = reinterpret_cast<const float*>(x + t * task.act_stride) + k;
+          even[t] = V::fma(w0, V::set1_f(a[0]), even[t]);
+          odd[t] = V::fma(w1, V::set1_f(a[1]), odd[t]);
         }
       }
-      const int64_t rest = task.cols - k;
-#pragma GCC unroll 4
-      for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 4
-        for (int t = 0; t < kTokens; ++t) {
-          if (rest > 0) {
-            const F weights = load_tail<V, Plain>(w + r * task.row_bytes + k * Plain::kBytes, rest);
-            acc[r][t] = V::fma(
-                weights, load_tail<V, PlainF32>(x + t * task.act_stride + k * 4, rest), acc[r][t]);
-          }
-          task.out[(token + t) * task.out_stride + row + r] = V::sum(acc[r][t]);
+      const int64_t row = tile * kTileRows + lane;
+      const auto wanted = V::first_lanes(task.rows - row);
+#pragma GCC unroll 8
+      for (int t = 0; t < kTokens; ++t) {
+        if (k < task.cols) {
+          const float* a = reinterpret_cast<const float*>(x + t * task.act_stride) + k;
+          even[t] = V::fma(Plain::template load<V>(p), V::set1_f(a[0]), even[t]);
         }
+        float* out = task.out + (token + t) * task.out_stride + row;
+        F sum = V::add(even[t], odd[t]);
+        if (task.accumulate) sum = V::add(V::load(out, wanted), sum);
+        V::store(out, sum, wanted);
       }
     }
-    return token;
   }
-
-  template <int kRows>
-  static void rows(const MatmulTask& task, int64_t row) {
-    int32_t token = 0;
-    token = tokens < kRows, V::kLanes == 16 ? 4 : 2 > (task, row, token);
-    tokens<kRows, 1>(task, row, token);
+  FARTHING_SIMD int64_t tile_stride(int64_t cols) {
+    return (cols * kValueBytes + 63) / 64 * 64;  // as tile_bytes()
   }
 
   static void run(const MatmulTask& task) {
-    int64_t row = task.row_begin;
-    for (; row + 4 <= task.row_end; row += 4) rows<4>(task, row);
-    for (; row < task.row_end; ++row) rows<1>(task, row);
+    for (int64_t tile = task.tile_begin; tile < task.tile_end; ++tile) {
+      int32_t token = 0;
+      for (; token + kMaxTokens <= task.n_tokens; token += kMaxTokens)
+        tokens<kMaxTokens>(task, tile, token);
+      for (; token + 2 <= task.n_tokens; token += 2) tokens<2>(task, tile, token);
+      if (token < task.n_tokens) tokens<1>(task, tile, token);
+    }
   }
 };
 

@@ -14,7 +14,7 @@ struct MatmulFns {
 };
 
 struct RowFns {
-  void (*pack_q8_32)(const float* x, int64_t cols, std::byte* out);
+  void (*pack_q8_32)(const float* x, int64_t cols, std::byte* out, int64_t group_stride);
   void (*store_kv[kKVTypeCount])(const float* x, int64_t n, std::byte* out);
   void (*attention[kKVTypeCount])(const AttentionTask&);
   void (*attention_naive[kKVTypeCount])(const AttentionTask&);

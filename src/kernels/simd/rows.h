@@ -17,9 +17,9 @@ struct RowKernels {
 
   // ---- packing ----
 
-  static void pack_q8_32(const float* x, int64_t cols, std::byte* out) {
-    ActGroup* groups = reinterpret_cast<ActGroup*>(out);
-    for (int64_t g = 0; g < cols / kActGroup; ++g) pack_group(x + g * kActGroup, groups[g]);
+  static void pack_q8_32(const float* x, int64_t cols, std::byte* out, int64_t group_stride) {
+    for (int64_t g = 0; g < cols / kActGroup; ++g, out += group_stride)
+      pack_group(x + g * kActGroup, *reinterpret_cast<ActGroup*>(out));
   }
   FARTHING_SIMD void pack_group(const float* x, ActGroup& out) {
     constexpr int kVectors = static_cast<int>(kActGroup / kLanes);

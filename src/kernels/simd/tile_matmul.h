@@ -1,4 +1,4 @@
-// The matmul of all integer formats: a tile of V::kLanes rows against up to V::kMaxTokens tokens.
+// The matmul of all integer formats: a tile of weights against up to V::kMaxTokens tokens.
 //
 // The arithmetic, the same for every Isa and number of tokens, so that results are equal to the
 // last bit:
@@ -10,6 +10,7 @@
 
 #include "kernels/act.h"
 #include "kernels/kernel_table.h"
+#include "quant/tile.h"
 
 namespace farthing {
 namespace {
@@ -18,11 +19,11 @@ template <class V, class Tile>
 struct TileMatmul {
   using I = typename V::I;
   using F = typename V::F;
-  static constexpr int64_t kBlockBytes = sizeof(typename Tile::QBlock);
-  static constexpr int kLoads = Tile::kGroups / Tile::kGroupsPerLoad;
+  static constexpr int64_t kUnitBytes = kTileRows * sizeof(typename Tile::Unit);
   static constexpr int kScales = Tile::kGroups * (Tile::kHalves ? 2 : 1);
-  // Signed bytes are made unsigned by adding 128 where VPDPBUSD wants that.
   static constexpr int kShift = Tile::kSigned ? (V::kVnni ? 7 : -1) : Tile::kOffsetShift;
+  // Bytes ahead that are asked for: the time of a DRAM access at the speed of one core.
+  static constexpr int64_t kAhead = 6144;
 
   struct Scales {
     F scale[kScales];
@@ -36,24 +37,37 @@ struct TileMatmul {
       return V::template shl<kShift>(V::broadcast(&neg_sum));
     }
   }
-  FARTHING_SIMD I dot(I acc, I w, const int8_t* a) {
+  // acc + the products of kQuads quads with the activations.
+  template <int kQuads>
+  FARTHING_SIMD I dot(I acc, const I* w, const int8_t* a) {
     if constexpr (Tile::kSigned) {
-      return V::dot_signed(acc, w, a);
+#pragma GCC unroll 8
+      for (int j = 0; j < kQuads; ++j) acc = V::dot_biased(acc, w[j], a + 4 * j);
+    } else if constexpr (V::kVnni) {
+#pragma GCC unroll 8
+      for (int j = 0; j < kQuads; ++j) acc = V::dot_unsigned(acc, w[j], a + 4 * j);
     } else {
-      return V::dot_unsigned(acc, w, a);
+      // Pairs of products are at most 2 * 127 * largest weight: so many fit an int16 together.
+      constexpr int kFit = Tile::kBits <= 4 ? 8 : Tile::kBits == 5 ? 4 : 2;
+      constexpr int kSteps = kFit < kQuads ? kFit : kQuads;
+#pragma GCC unroll 8
+      for (int j = 0; j < kQuads; j += kSteps) {
+        I pairs = V::pair_products(w[j], a + 4 * j);
+#pragma GCC unroll 8
+        for (int i = j + 1; i < j + kSteps; ++i)
+          pairs = V::add_pairs(pairs, V::pair_products(w[i], a + 4 * i));
+        acc = V::widen_pairs(acc, pairs);
+      }
     }
+    return acc;
   }
 
   // One group of one token.
   FARTHING_SIMD F add_group(const ActGroup& a, const I* w, const F* scale, const F* min, F acc) {
     const F act_scale = V::set1_f(a.scale);
     if constexpr (Tile::kHalves) {
-      I low = start(a.neg_sum_low), high = start(a.neg_sum_high);
-#pragma GCC unroll 4
-      for (int j = 0; j < 4; ++j) {
-        low = dot(low, w[j], a.q + 4 * j);
-        high = dot(high, w[4 + j], a.q + 16 + 4 * j);
-      }
+      const I low = dot<4>(start(a.neg_sum_low), w, a.q);
+      const I high = dot<4>(start(a.neg_sum_high), w + 4, a.q + 16);
       acc = V::fma(V::to_float(low), V::mul(scale[0], act_scale), acc);
       acc = V::fma(V::to_float(high), V::mul(scale[1], act_scale), acc);
       if constexpr (Tile::kMin) {
@@ -61,129 +75,108 @@ struct TileMatmul {
         acc = V::fma(min[1], V::set1_f(a.sum_high), acc);
       }
     } else {
-      I sum = start(a.neg_sum);
-#pragma GCC unroll 8
-      for (int j = 0; j < 8; ++j) sum = dot(sum, w[j], a.q + 4 * j);
+      const I sum = dot<8>(start(a.neg_sum), w, a.q);
       acc = V::fma(V::to_float(sum), V::mul(scale[0], act_scale), acc);
       if constexpr (Tile::kMin) acc = V::fma(min[0], V::set1_f(a.sum), acc);
     }
     return acc;
   }
 
+  // The groups of one part; `act` is the part's first group of the first token.
   template <int kTokens, int kGroup = 0>
-  FARTHING_SIMD void add_groups(const std::byte* act,
-                                int64_t act_stride,
-                                const I* raw,
+  FARTHING_SIMD void add_groups(const std::byte* unit,
+                                int part,
+                                const std::byte* act,
+                                int64_t group_stride,
                                 const F* scale,
                                 const F* min,
                                 F* acc) {
     constexpr int kPer = Tile::kHalves ? 2 : 1;
     I w[8];
-    Tile::template quads<kGroup>(raw, w);
+    Tile::template quads<kGroup>(unit, part, w);
 #pragma GCC unroll 16
     for (int t = 0; t < kTokens; ++t) {
-      const ActGroup& a = reinterpret_cast<const ActGroup*>(act + t * act_stride)[kGroup];
+      const ActGroup& a = reinterpret_cast<const ActGroup*>(act)[t];
       acc[t] = add_group(a, w, scale + kPer * kGroup, min + kPer * kGroup, acc[t]);
     }
-    if constexpr (kGroup + 1 < Tile::kGroupsPerLoad) {
-      add_groups<kTokens, kGroup + 1>(act, act_stride, raw, scale, min, acc);
+    if constexpr (kGroup + 1 < Tile::kPart) {
+      add_groups<kTokens, kGroup + 1>(
+          unit, part, act + group_stride, group_stride, scale, min, acc);
     }
   }
 
-  // Rows base, base + stride, ... against kTokens tokens; `next` is memory to be read soon,
-  // prefetched alongside.
+  // This V's rows of a tile against kTokens tokens.
   template <int kTokens>
-  FARTHING_SIMD void tile(const uint8_t* base,
-                          int64_t stride,
-                          int64_t n_blocks,
-                          const std::byte* act,
-                          int64_t act_stride,
-                          const uint8_t* next,
-                          F* acc) {
+  FARTHING_SIMD void tile(
+      const std::byte* unit, int64_t n_units, const std::byte* act, int64_t group_stride, F* acc) {
     constexpr int kPer = Tile::kHalves ? 2 : 1;
 #pragma GCC unroll 16
     for (int t = 0; t < kTokens; ++t) acc[t] = V::zero_f();
-    typename V::Rows rows = V::Rows::at(base, stride);
-    for (int64_t b = 0; b < n_blocks; ++b) {
+    for (int64_t u = 0; u < n_units; ++u) {
 #pragma GCC unroll 1
-      for (int64_t line = 0; line < V::kLanes * kBlockBytes; line += 64) {
-        _mm_prefetch(next + b * V::kLanes * kBlockBytes + line, _MM_HINT_T0);
-      }
+      for (int64_t ahead = kAhead; ahead < kAhead + kUnitBytes; ahead += 64)
+        _mm_prefetch(unit + ahead, _MM_HINT_T0);
       Scales s;
-      Tile::header(rows, s.scale, s.min);
+      Tile::header(unit, s.scale, s.min);
 #pragma GCC unroll 1
-      for (int part = 0; part < kLoads; ++part) {
-        I raw[Tile::kRaw];
-        Tile::load(rows, part, raw);
-        const int first = part * Tile::kGroupsPerLoad;
+      for (int part = 0; part < Tile::kGroups / Tile::kPart; ++part) {
+        const int first = part * Tile::kPart;
         add_groups<kTokens>(
-            act + (b * Tile::kGroups + first) * static_cast<int64_t>(sizeof(ActGroup)),
-            act_stride,
-            raw,
-            s.scale + kPer * first,
-            s.min + kPer * first,
-            acc);
+            unit, part, act, group_stride, s.scale + kPer * first, s.min + kPer * first, acc);
+        act += Tile::kPart * group_stride;
       }
-      rows.advance(kBlockBytes);
+      unit += kUnitBytes;
     }
   }
 
-  // A tile's rows, and which of its lanes are wanted.
-  struct Lanes {
-    int64_t row;     // of lane 0
-    int64_t stride;  // bytes; 0: every lane computes the same row
-    int64_t first, end;
-  };
-
+  // kTokens tokens from `token` on, which lie in `block`.
   template <int kTokens>
-  [[gnu::noinline]] static void tokens(const MatmulTask& task, const Lanes& lanes, int32_t token) {
-    const uint8_t* base =
-        reinterpret_cast<const uint8_t*>(task.weights) + lanes.row * task.row_bytes;
-    F acc[kTokens];
-    tile<kTokens>(base,
-                  lanes.stride,
-                  task.row_bytes / kBlockBytes,
-                  task.act + token * task.act_stride,
-                  task.act_stride,
-                  base + V::kLanes * task.row_bytes,
-                  acc);
-    const auto wanted = V::lanes(lanes.first, lanes.end);
-    float* out = task.out + token * task.out_stride + lanes.row;
+  [[gnu::noinline]] static void tokens(const MatmulTask& task,
+                                       int64_t tile_index,
+                                       int32_t token,
+                                       const ActBlock& block) {
+    const int64_t n_units = ceil_div(task.cols, kUnitValues);
+    const std::byte* first = task.tiles + tile_index * n_units * kUnitBytes;
+    const std::byte* act =
+        task.act + block.offset + token % kActBlockTokens * static_cast<int64_t>(sizeof(ActGroup));
+#pragma GCC unroll 1
+    for (int64_t lane = 0; lane < kTileRows; lane += V::kLanes) {
+      F acc[kTokens];
+      tile<kTokens>(first + lane * 4, n_units, act, block.group_stride, acc);
+      const int64_t row = tile_index * kTileRows + lane;
+      const auto wanted = V::first_lanes(task.rows - row);
+      float* out = task.out + token * task.out_stride + row;
+      const int32_t n = task.n_tokens - token;
 #pragma GCC unroll 16
-    for (int t = 0; t < kTokens; ++t) V::store(out + t * task.out_stride, acc[t], wanted);
-  }
-
-  // A rest of tokens that doesn't fill a group is computed by a group that reaches back over tokens
-  // already done, to the same results: cheaper than several smaller groups, each of which would
-  // unpack the weights again.
-  static void rows(const MatmulTask& task, const Lanes& lanes) {
-    const int32_t n = task.n_tokens;
-    int32_t token = 0;
-    for (; n - token >= V::kMaxTokens; token += V::kMaxTokens)
-      tokens<V::kMaxTokens>(task, lanes, token);
-    if (V::kMaxTokens == 16 && n >= 16 && n - token > 8) {
-      tokens<V::kMaxTokens>(task, lanes, n - 16);
-      return;
+      for (int t = 0; t < kTokens; ++t) {
+        if (t < n) put(task, out + t * task.out_stride, acc[t], wanted);
+      }
     }
-    for (; n - token >= 4; token += 4) tokens<4>(task, lanes, token);
-    if (n >= 4 && n - token > 1) {
-      tokens<4>(task, lanes, n - 4);
-      return;
-    }
-    for (; token < n; ++token) tokens<1>(task, lanes, token);
   }
+  FARTHING_SIMD void put(const MatmulTask& task, float* out, F value, typename V::Mask wanted) {
+    if (task.accumulate) value = V::add(V::load(out, wanted), value);
+    V::store(out, value, wanted);
+  }
+  static constexpr int64_t kUnitValues = 32 * Tile::kGroups;
 
   static void run(const MatmulTask& task) {
-    int64_t row = task.row_begin;
-    for (; row + V::kLanes <= task.row_end; row += V::kLanes) {
-      rows(task, {row, task.row_bytes, 0, V::kLanes});
-    }
-    if (row == task.row_end) return;
-    if (task.row_end >= V::kLanes) {  // the last tile reaches back over rows that it doesn't store
-      const int64_t first = task.row_end - V::kLanes;
-      rows(task, {first, task.row_bytes, row - first, V::kLanes});
-    } else {
-      for (; row < task.row_end; ++row) rows(task, {row, 0, 0, 1});
+    for (int64_t tile = task.tile_begin; tile < task.tile_end; ++tile) {
+      for (int32_t token = 0; token < task.n_tokens; token += kActBlockTokens) {
+        const ActBlock block = act_block(task.cols, task.n_tokens, token);
+        const int32_t end =
+            token + block.width < task.n_tokens ? token + block.width : task.n_tokens;
+        if (V::kMaxTokens >= 16 && block.width == 16) {
+          tokens<V::kMaxTokens>(task, tile, token, block);
+        } else if (V::kMaxTokens >= 8 && block.width == 8) {
+          tokens < V::kMaxTokens<8 ? V::kMaxTokens : 8>(task, tile, token, block);
+        } else if (block.width >= 4) {
+          for (int32_t t = token; t < end; t += 4) tokens<4>(task, tile, t, block);
+        } else if (block.width == 2) {
+          tokens<2>(task, tile, token, block);
+        } else {
+          tokens<1>(task, tile, token, block);
+        }
+      }
     }
   }
 };

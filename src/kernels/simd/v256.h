@@ -57,80 +57,13 @@ struct V256 {
     return _mm256_blendv_epi8(no, yes, _mm256_cmpgt_epi32(b, a));
   }
   FARTHING_SIMD I shl_each(I a, I counts) { return _mm256_sllv_epi32(a, counts); }
-  template <int kByte>
-  FARTHING_SIMD I spread_byte(I a) {
-    const __m128i order = _mm_setr_epi8(kByte,
-                                        kByte,
-                                        kByte,
-                                        kByte,
-                                        kByte + 4,
-                                        kByte + 4,
-                                        kByte + 4,
-                                        kByte + 4,
-                                        kByte + 8,
-                                        kByte + 8,
-                                        kByte + 8,
-                                        kByte + 8,
-                                        kByte + 12,
-                                        kByte + 12,
-                                        kByte + 12,
-                                        kByte + 12);
-    return _mm256_shuffle_epi8(a, _mm256_broadcastsi128_si256(order));
-  }
-  FARTHING_SIMD I or_where(I x, I a, I pattern, I value) {
-    const I has = _mm256_cmpeq_epi8(_mm256_and_si256(a, pattern), pattern);
-    return _mm256_or_si256(x, _mm256_and_si256(has, value));
+  FARTHING_SIMD I or_and(I x, I a, I mask) {
+    return _mm256_or_si256(x, _mm256_and_si256(a, mask));
   }
   FARTHING_SIMD I lookup(I table, I index) { return _mm256_shuffle_epi8(table, index); }
 
-  // ---- rows to lanes ----
-  struct Rows {
-    FARTHING_SIMD Rows at(const uint8_t* base, int64_t stride) {
-      return {base, base + 4 * stride, stride, 3 * stride};
-    }
-    [[gnu::always_inline]] inline void advance(int64_t bytes) {
-      q0 += bytes, q1 += bytes;
-      __asm__("" : "+r"(q0), "+r"(q1));
-    }
-    template <int kRow>
-    [[gnu::always_inline]] inline const uint8_t* row() const {
-      return (kRow / 4 == 0 ? q0 : q1) + (kRow % 4 == 3 ? stride3 : kRow % 4 * stride);
-    }
-    const uint8_t *q0, *q1;
-    int64_t stride, stride3;
-  };
-  FARTHING_SIMD void load_tile(const Rows& rows, int64_t offset, I* out) {
-    const I r0 = half_rows<0>(rows, offset), r1 = half_rows<1>(rows, offset);
-    const I r2 = half_rows<2>(rows, offset), r3 = half_rows<3>(rows, offset);
-    const I low01 = _mm256_unpacklo_epi32(r0, r1), low23 = _mm256_unpacklo_epi32(r2, r3);
-    const I high01 = _mm256_unpackhi_epi32(r0, r1), high23 = _mm256_unpackhi_epi32(r2, r3);
-    out[0] = _mm256_unpacklo_epi64(low01, low23);
-    out[1] = _mm256_unpackhi_epi64(low01, low23);
-    out[2] = _mm256_unpacklo_epi64(high01, high23);
-    out[3] = _mm256_unpackhi_epi64(high01, high23);
-  }
-  // 16 bytes of rows kFirst and kFirst + 4.
-  template <int kFirst>
-  FARTHING_SIMD I half_rows(const Rows& rows, int64_t offset) {
-    const I low = _mm256_castsi128_si256(load16(rows.row<kFirst>() + offset));
-    return _mm256_inserti128_si256(low, load16(rows.row<kFirst + 4>() + offset), 1);
-  }
-  FARTHING_SIMD __m128i load16(const uint8_t* p) {
-    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
-  }
-  FARTHING_SIMD I load_dwords(const Rows& rows, int64_t offset) {
-    return _mm256_inserti128_si256(
-        _mm256_castsi128_si256(four_dwords<0>(rows, offset)), four_dwords<4>(rows, offset), 1);
-  }
-  template <int kFirst>
-  FARTHING_SIMD __m128i four_dwords(const Rows& rows, int64_t offset) {
-    const auto row = [=](const uint8_t* p) {
-      return _mm_cvtsi128_si32(_mm_loadu_si32(p + offset));
-    };
-    return _mm_setr_epi32(row(rows.row<kFirst>()),
-                          row(rows.row<kFirst + 1>()),
-                          row(rows.row<kFirst + 2>()),
-                          row(rows.row<kFirst + 3>()));
+  FARTHING_SIMD I load_line(const void* p) {
+    return _mm256_load_si256(static_cast<const __m256i*>(p));
   }
 
   // ---- dot products of four bytes per lane with the four at `a` ----
@@ -138,19 +71,26 @@ struct V256 {
 #ifdef __AVXVNNI__
     return _mm256_dpbusd_avx_epi32(acc, w, broadcast(a));
 #else
-    const I pairs = _mm256_maddubs_epi16(w, broadcast(a));
-    return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+    return widen_pairs(acc, pair_products(w, a));
 #endif
   }
-  FARTHING_SIMD I bias_signed(I w) { return kVnni ? bit_xor(w, set1_bytes(0x80)) : w; }
-  FARTHING_SIMD I dot_signed(I acc, I w, const int8_t* a) {
+  FARTHING_SIMD I dot_biased(I acc, I w, const int8_t* a) {
 #ifdef __AVXVNNI__
     return dot_unsigned(acc, w, a);
 #else
-    // |w| <= 128 and |a| <= 127: a pair sums to at most 32512, which an int16 holds.
-    const I pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(broadcast(a), w));
-    return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+    // |value| <= 128 and |a| <= 127: a pair sums to at most 32512, which an int16 holds.
+    const I value = bit_xor(w, set1_bytes(0x80));
+    const I pairs =
+        _mm256_maddubs_epi16(_mm256_abs_epi8(value), _mm256_sign_epi8(broadcast(a), value));
+    return widen_pairs(acc, pairs);
 #endif
+  }
+  FARTHING_SIMD I pair_products(I w, const int8_t* a) {
+    return _mm256_maddubs_epi16(w, broadcast(a));
+  }
+  FARTHING_SIMD I add_pairs(I a, I b) { return _mm256_add_epi16(a, b); }
+  FARTHING_SIMD I widen_pairs(I acc, I pairs) {
+    return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
   }
 
   // ---- floats ----

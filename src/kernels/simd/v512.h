@@ -59,92 +59,13 @@ struct V512 {
     return _mm512_mask_blend_epi32(_mm512_cmplt_epi32_mask(a, b), no, yes);
   }
   FARTHING_SIMD I shl_each(I a, I counts) { return _mm512_sllv_epi32(a, counts); }
-  // Byte kByte of each lane in all four bytes of it.
-  template <int kByte>
-  FARTHING_SIMD I spread_byte(I a) {
-    const __m128i order = _mm_setr_epi8(kByte,
-                                        kByte,
-                                        kByte,
-                                        kByte,
-                                        kByte + 4,
-                                        kByte + 4,
-                                        kByte + 4,
-                                        kByte + 4,
-                                        kByte + 8,
-                                        kByte + 8,
-                                        kByte + 8,
-                                        kByte + 8,
-                                        kByte + 12,
-                                        kByte + 12,
-                                        kByte + 12,
-                                        kByte + 12);
-    return _mm512_shuffle_epi8(a, _mm512_broadcast_i32x4(order));
-  }
-  // x | value in the bytes where a has the bit of `pattern`; x lacks the bits of value.
-  FARTHING_SIMD I or_where(I x, I a, I pattern, I value) {
-    return _mm512_mask_add_epi8(x, _mm512_test_epi8_mask(a, pattern), x, value);
-  }
+  // x | (a & mask)
+  FARTHING_SIMD I or_and(I x, I a, I mask) { return _mm512_ternarylogic_epi32(x, a, mask, 0xf8); }
   // Bytes of a table of 16 (repeated in each 128 bits) by bytes 0..15.
   FARTHING_SIMD I lookup(I table, I index) { return _mm512_shuffle_epi8(table, index); }
 
-  // ---- rows to lanes ----
-  // A tile's rows: four pointers, to rows 0, 4, 8 and 12, from which all 16 are addressed without
-  // more registers.
-  struct Rows {
-    FARTHING_SIMD Rows at(const uint8_t* base, int64_t stride) {
-      return {base, base + 4 * stride, base + 8 * stride, base + 12 * stride, stride, 3 * stride};
-    }
-    [[gnu::always_inline]] inline void advance(int64_t bytes) {
-      q0 += bytes, q1 += bytes, q2 += bytes, q3 += bytes;
-      __asm__(
-          ""
-          : "+r"(q0), "+r"(q1), "+r"(q2), "+r"(q3));  // or the compiler keeps 16 pointers, spilled
-    }
-    template <int kRow>
-    [[gnu::always_inline]] inline const uint8_t* row() const {
-      const uint8_t* q = kRow / 4 == 0 ? q0 : kRow / 4 == 1 ? q1 : kRow / 4 == 2 ? q2 : q3;
-      return q + (kRow % 4 == 3 ? stride3 : kRow % 4 * stride);
-    }
-    const uint8_t *q0, *q1, *q2, *q3;
-    int64_t stride, stride3;
-  };
-  // out[j], lane r: dword j of the 16 bytes at `offset` of row r.
-  FARTHING_SIMD void load_tile(const Rows& rows, int64_t offset, I* out) {
-    const I r0 = quarter_rows<0>(rows, offset), r1 = quarter_rows<1>(rows, offset);
-    const I r2 = quarter_rows<2>(rows, offset), r3 = quarter_rows<3>(rows, offset);
-    const I low01 = _mm512_unpacklo_epi32(r0, r1), low23 = _mm512_unpacklo_epi32(r2, r3);
-    const I high01 = _mm512_unpackhi_epi32(r0, r1), high23 = _mm512_unpackhi_epi32(r2, r3);
-    out[0] = _mm512_unpacklo_epi64(low01, low23);
-    out[1] = _mm512_unpackhi_epi64(low01, low23);
-    out[2] = _mm512_unpacklo_epi64(high01, high23);
-    out[3] = _mm512_unpackhi_epi64(high01, high23);
-  }
-  // 16 bytes of rows kFirst, kFirst + 4, + 8 and + 12.
-  template <int kFirst>
-  FARTHING_SIMD I quarter_rows(const Rows& rows, int64_t offset) {
-    I v = _mm512_castsi128_si512(load16(rows.row<kFirst>() + offset));
-    v = _mm512_inserti32x4(v, load16(rows.row<kFirst + 4>() + offset), 1);
-    v = _mm512_inserti32x4(v, load16(rows.row<kFirst + 8>() + offset), 2);
-    return _mm512_inserti32x4(v, load16(rows.row<kFirst + 12>() + offset), 3);
-  }
-  FARTHING_SIMD __m128i load16(const uint8_t* p) {
-    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
-  }
-  // Lane r: the dword at `offset` of row r. Masked broadcasts, which are loads: no gather, whose
-  // speed differs tenfold among CPUs, and no insertion, which takes the port of the shuffles.
-  FARTHING_SIMD I load_dwords(const Rows& rows, int64_t offset) {
-    I v = _mm512_castsi128_si512(four_dwords<0>(rows, offset));
-    v = _mm512_inserti32x4(v, four_dwords<4>(rows, offset), 1);
-    v = _mm512_inserti32x4(v, four_dwords<8>(rows, offset), 2);
-    return _mm512_inserti32x4(v, four_dwords<12>(rows, offset), 3);
-  }
-  template <int kFirst>
-  FARTHING_SIMD __m128i four_dwords(const Rows& rows, int64_t offset) {
-    __m128i v = _mm_loadu_si32(rows.row<kFirst>() + offset);
-    v = _mm_mask_broadcastd_epi32(v, 2, _mm_loadu_si32(rows.row<kFirst + 1>() + offset));
-    v = _mm_mask_broadcastd_epi32(v, 4, _mm_loadu_si32(rows.row<kFirst + 2>() + offset));
-    return _mm_mask_broadcastd_epi32(v, 8, _mm_loadu_si32(rows.row<kFirst + 3>() + offset));
-  }
+  // Sixteen dwords, side by side and aligned.
+  FARTHING_SIMD I load_line(const void* p) { return _mm512_load_si512(p); }
 
   // ---- dot products of four bytes per lane with the four at `a` ----
   FARTHING_SIMD I dot_unsigned(I acc, I w, const int8_t* a) {
@@ -156,22 +77,28 @@ struct V512 {
             : "v"(w), "m"(*reinterpret_cast<const Quad*>(a)));
     return acc;
 #else
-    const I pairs = _mm512_maddubs_epi16(w, broadcast(a));
-    return _mm512_add_epi32(acc, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
+    return widen_pairs(acc, pair_products(w, a));
 #endif
   }
-  // w signed: with VNNI it must have gone through bias_signed() and acc start at 128 * -sum(a).
-  FARTHING_SIMD I bias_signed(I w) { return kVnni ? bit_xor(w, set1_bytes(0x80)) : w; }
-  FARTHING_SIMD I dot_signed(I acc, I w, const int8_t* a) {
+  // w is a signed byte + 128; with VNNI, acc must start at 128 * -sum(a).
+  FARTHING_SIMD I dot_biased(I acc, I w, const int8_t* a) {
 #ifdef __AVX512VNNI__
     return dot_unsigned(acc, w, a);
 #else
     const I x = broadcast(a);
-    const I turned =
-        _mm512_mask_sub_epi8(x, _mm512_movepi8_mask(w), zero(), x);  // x with the sign of w
-    const I pairs = _mm512_maddubs_epi16(_mm512_abs_epi8(w), turned);
-    return _mm512_add_epi32(acc, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
+    const I value = bit_xor(w, set1_bytes(0x80));
+    const I turned = _mm512_mask_sub_epi8(
+        x, _mm512_movepi8_mask(value), zero(), x);  // x with the sign of the value
+    return widen_pairs(acc, _mm512_maddubs_epi16(_mm512_abs_epi8(value), turned));
 #endif
+  }
+  // Without VNNI: products of neighbouring bytes summed to int16, sums of those, and these to int32.
+  FARTHING_SIMD I pair_products(I w, const int8_t* a) {
+    return _mm512_maddubs_epi16(w, broadcast(a));
+  }
+  FARTHING_SIMD I add_pairs(I a, I b) { return _mm512_add_epi16(a, b); }
+  FARTHING_SIMD I widen_pairs(I acc, I pairs) {
+    return _mm512_add_epi32(acc, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
   }
 
   // ---- floats ----
