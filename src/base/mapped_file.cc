@@ -32,12 +32,14 @@ Result<size_t> regular_file_size(int fd, const std::string& path) {
 MappedFile::MappedFile(MappedFile&& other) noexcept
     : data_(std::exchange(other.data_, nullptr)),
       size_(std::exchange(other.size_, 0)),
-      path_(std::move(other.path_)) {}
+      path_(std::move(other.path_)),
+      listed_(std::move(other.listed_)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
   std::swap(path_, other.path_);
+  std::swap(listed_, other.listed_);
   return *this;
 }
 
@@ -65,6 +67,7 @@ Result<MappedFile> MappedFile::open(const std::string& path) {
   out.data_ = static_cast<const std::byte*>(p);
   out.size_ = size;
   out.path_ = path;
+  out.listed_ = ListedMap(out.bytes(), path);
   return out;
 }
 

@@ -1,12 +1,12 @@
 // Owns: a read-only memory map of a whole regular file. Does not know: its format.
-// A file truncated while mapped raises SIGBUS on access; readers that matter copy what they need
-// first.
+// A file truncated while mapped raises SIGBUS on access: base/lost_pages.h says what then.
 #pragma once
 
 #include <cstddef>
 #include <span>
 #include <string>
 
+#include "base/lost_pages.h"
 #include "base/result.h"
 
 namespace farthing {
@@ -32,6 +32,7 @@ class MappedFile {
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
   std::string path_;
+  ListedMap listed_;
 };
 
 // A whole file as a string, at most `max_bytes` (kBadInput beyond). "-" is not special here.

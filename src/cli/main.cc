@@ -5,6 +5,7 @@
 #include <exception>
 #include <new>
 
+#include "base/lost_pages.h"
 #include "base/utf8.h"
 #include "cli/nearest.h"
 #include "cli/output.h"
@@ -89,6 +90,7 @@ int run(int argc, char** argv) {
 }  // namespace farthing
 
 int main(int argc, char** argv) {
+  farthing::explain_lost_pages();
   // The last net: whatever a verb forgot still ends in one line and the right exit code.
   try {
     return farthing::run(argc, argv);
