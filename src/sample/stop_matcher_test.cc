@@ -8,45 +8,25 @@
 #include <utility>
 #include <vector>
 
+#include "sample/stop_matcher_for_tests.h"
+
 namespace farthing {
-namespace {
 
-struct Outcome {
-  std::string text;
-  bool stopped = false;
-  bool operator==(const Outcome&) const = default;
-};
-
-void PrintTo(const Outcome& o, std::ostream* os) {
+static void PrintTo(const StopOutcome& o, std::ostream* os) {
   *os << '"' << o.text << '"' << (o.stopped ? " stopped" : "");
 }
 
-// The slow twin: look at every prefix of the whole text.
-Outcome expected(const std::string& text,
-                 const std::vector<std::string>& stops,
-                 bool include_stop) {
-  for (size_t end = 1; end <= text.size(); ++end) {
-    size_t longest = 0;
-    for (const std::string& stop : stops) {
-      if (!stop.empty() && stop.size() <= end &&
-          text.compare(end - stop.size(), stop.size(), stop) == 0) {
-        longest = std::max(longest, stop.size());
-      }
-    }
-    if (longest > 0) return {text.substr(0, include_stop ? end : end - longest), true};
-  }
-  return {text, false};
-}
+namespace {
 
 // Pushes `text` cut at the set bits of `cuts`, and checks after each push that only safe text came
 // out.
-Outcome run(const std::string& text,
-            const std::vector<std::string>& stops,
-            bool include_stop,
-            uint64_t cuts) {
-  const Outcome want = expected(text, stops, include_stop);
+StopOutcome run(const std::string& text,
+                const std::vector<std::string>& stops,
+                bool include_stop,
+                uint64_t cuts) {
+  const StopOutcome want = stop_outcome(text, stops, include_stop);
   StopMatcher matcher(stops, include_stop);
-  Outcome got;
+  StopOutcome got;
   std::string piece;
   for (size_t i = 0; i < text.size(); ++i) {
     piece += text[i];
@@ -90,7 +70,8 @@ TEST(StopMatcherTest, EveryCutGivesWhatTheWholeTextGives) {
   for (const Case& c : cases) {
     for (bool include_stop : {false, true}) {
       for (uint64_t cuts = 0; cuts < uint64_t{1} << (c.text.size() - 1); ++cuts) {
-        ASSERT_EQ(run(c.text, c.stops, include_stop, cuts), expected(c.text, c.stops, include_stop))
+        ASSERT_EQ(run(c.text, c.stops, include_stop, cuts),
+                  stop_outcome(c.text, c.stops, include_stop))
             << c.text << " cut at " << cuts;
       }
     }
@@ -110,8 +91,8 @@ TEST(StopMatcherTest, RandomTextsOverASmallAlphabet) {
     for (uint64_t n = random() % 3 + 1; n > 0; --n) stops.push_back(word(8));
     const std::string text = word(40);
     const bool include_stop = random() % 2;
-    const Outcome got = run(text, stops, include_stop, random());
-    ASSERT_EQ(got, expected(text, stops, include_stop)) << text << " with " << stops[0];
+    const StopOutcome got = run(text, stops, include_stop, random());
+    ASSERT_EQ(got, stop_outcome(text, stops, include_stop)) << text << " with " << stops[0];
     stopped += got.stopped;
   }
   EXPECT_GT(stopped, 5000);  // both outcomes were really tested

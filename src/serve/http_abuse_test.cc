@@ -1,5 +1,5 @@
-// What a hostile or broken client may send, one row each. After every row the server is well and
-// answers the same.
+// What a hostile or broken client may send, one row each. After every row the server is well,
+// answers the same, and holds no more file descriptors and threads than before.
 #include <string>
 #include <vector>
 
@@ -268,28 +268,47 @@ class HttpAbuseTest : public ServerFixture {
     options.header_timeout = std::chrono::milliseconds(300);
     options.body_timeout = std::chrono::milliseconds(2000);
     start(options);
+    const Footprint baseline = settled();
     for (const Abuse& row : rows) {
       SCOPED_TRACE(row.name);
-      TestClient client(port_);
-      ASSERT_TRUE(client.connected());
-      client.send(row.bytes);
-      const TestResponse r = client.read_response();
-      EXPECT_EQ(r.status, row.status) << r.body;
-      if (r.status >= 400) {
-        const Json error = Json::parse(r.body, nullptr, false);
-        ASSERT_TRUE(error.is_object()) << r.body;
-        EXPECT_FALSE(error["error"]["message"].get<std::string>().empty());
-      }
-      EXPECT_FALSE(r.headers.contains("set-cookie"));
-      if (row.closed) {
-        EXPECT_TRUE(client.at_end()) << client.buffer();
-      } else {
-        client.get("/livez");
-        EXPECT_EQ(client.read_response().status, 200);
-      }
+      send(row);
       expect_well();
+      expect_back_at(baseline);
     }
     EXPECT_EQ(backend_.n_running(), 0u);
+  }
+
+  // What the server takes once it has answered something and the client has left.
+  Footprint settled() {
+    const Footprint without_client = Footprint::now();
+    expect_well();
+    Footprint baseline = Footprint::now();
+    for (int i = 0; i < 2000 && baseline.files != without_client.files; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      baseline = Footprint::now();
+    }
+    EXPECT_EQ(baseline.files, without_client.files);
+    return baseline;
+  }
+
+  void send(const Abuse& row) {
+    TestClient client(port_);
+    ASSERT_TRUE(client.connected());
+    client.send(row.bytes);
+    const TestResponse r = client.read_response();
+    EXPECT_EQ(r.status, row.status) << r.body;
+    if (r.status >= 400) {
+      const Json error = Json::parse(r.body, nullptr, false);
+      ASSERT_TRUE(error.is_object()) << r.body;
+      EXPECT_FALSE(error["error"]["message"].get<std::string>().empty());
+    }
+    EXPECT_FALSE(r.headers.contains("set-cookie"));
+    if (row.closed) {
+      EXPECT_TRUE(client.at_end()) << client.buffer();
+    } else {
+      client.get("/livez");
+      EXPECT_EQ(client.read_response().status, 200);
+    }
   }
 };
 
@@ -309,6 +328,7 @@ TEST_F(HttpAbuseTest, Bodies) {
 // A request cut off at every byte: the server just lets go.
 TEST_F(HttpAbuseTest, CutOffAnywhere) {
   start();
+  const Footprint baseline = settled();
   const std::string whole = json(R"({"prompt":"hold","stream":true})");
   for (size_t n = 0; n <= whole.size(); ++n) {
     TestClient client(port_);
@@ -317,6 +337,7 @@ TEST_F(HttpAbuseTest, CutOffAnywhere) {
   }
   expect_well();
   EXPECT_TRUE(backend_idle());
+  expect_back_at(baseline);
 }
 
 }  // namespace

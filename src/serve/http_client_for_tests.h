@@ -26,7 +26,7 @@ struct TestResponse {
 
 class TestClient {
  public:
-  explicit TestClient(uint16_t port, int timeout_ms = 10000) : timeout_ms_(timeout_ms) {
+  explicit TestClient(uint16_t port, int timeout_ms = 60000) : timeout_ms_(timeout_ms) {
     fd_ = socket(AF_INET, SOCK_STREAM, 0);
     sockaddr_in address{};
     address.sin_family = AF_INET;

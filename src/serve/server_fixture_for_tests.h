@@ -1,9 +1,12 @@
-// A server over a FakeBackend on a free loopback port, its HTTP thread, and the two questions that
-// every test ends with: is it well, and does it still answer the same.
+// A server over a FakeBackend on a free loopback port, its HTTP thread, and the three questions
+// that every test ends with: is it well, does it still answer the same, and has it let go of
+// everything.
 #pragma once
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <thread>
@@ -15,6 +18,21 @@
 #include "serve/http_server.h"
 
 namespace farthing {
+
+// What a client could make the process keep.
+struct Footprint {
+  ptrdiff_t files = 0;  // open file descriptors
+  ptrdiff_t threads = 0;
+
+  static Footprint now() {
+    const auto entries = [](const char* folder) {
+      return std::distance(std::filesystem::directory_iterator(folder),
+                           std::filesystem::directory_iterator());
+    };
+    return {entries("/proc/self/fd"), entries("/proc/self/task")};
+  }
+  bool operator==(const Footprint&) const = default;
+};
 
 class ServerFixture : public ::testing::Test {
  protected:
@@ -52,6 +70,17 @@ class ServerFixture : public ::testing::Test {
     const TestResponse r = client.read_response();
     ASSERT_EQ(r.status, 200) << r.body;
     EXPECT_EQ(Json::parse(r.body)["choices"][0]["text"], FakeBackend::kAnswer);
+  }
+  // File descriptors and threads are (within 10 s) those of `baseline`: taken with no client there,
+  // after expect_well() has made the server start what it needs.
+  void expect_back_at(const Footprint& baseline) {
+    Footprint is = Footprint::now();
+    for (int i = 0; i < 2000 && is != baseline; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      is = Footprint::now();
+    }
+    EXPECT_EQ(is.files, baseline.files) << "file descriptors";
+    EXPECT_EQ(is.threads, baseline.threads) << "threads";
   }
   // Waits until the backend has nothing to do; true if that came to be within 5 s.
   bool backend_idle() {
