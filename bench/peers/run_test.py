@@ -50,11 +50,12 @@ import programs
 if "--version" in sys.argv:
     print("farthing 0 (made up)")
     sys.exit(0)
-value = lambda flag, default: [int(n) for n in sys.argv[sys.argv.index(flag) + 1].split(",")] if flag in sys.argv else default
-prompt, gen, depths, batches = value("--prompt", 0)[0], value("--gen", 0)[0], value("--depth", [0]), value("--batch", [1])
-names = [programs.test_name(prompt, 0)] if prompt else []
-names += [programs.test_name(0, gen, depth) for depth in depths]
-names += [programs.test_name(0, gen, prompt, n) for n in batches]
+args = dict(zip(sys.argv[2::2], sys.argv[3::2]))
+prompt, gen, depths, batches = ([int(n) for n in args.get(flag, default).split(",")]
+                                for flag, default in (("--prompt", "0"), ("--gen", "0"), ("--depth", "0"), ("--batch", "1")))
+names = [programs.test_name(*prompt, 0)] if prompt[0] else []
+names += [programs.test_name(0, *gen, depth) for depth in depths]
+names += [programs.test_name(0, *gen, *prompt, n) for n in batches]
 rates = {"threads": 2, "read_gb_per_s": 20.0, "int8_gops": 1000.0, "f32_gflops": 250.0}
 print(json.dumps({"schema": 1, "machine": {"cpu": "made up", "isa": "ref", "one_thread": rates, "all_threads": rates},
                   "results": [{"test": name, "avg_ts": 50.0, "read_fraction": 0.5, "int8_fraction": 0.1}
