@@ -189,12 +189,12 @@ TEST_P(MatmulOf, ResultsDoNotDependOnTokensOrRowsBesideThem) {
   for (Isa isa : fast_isas()) {
     const KernelTable& table = kernel_table(isa);
     std::vector<float> alone(rows * n_tokens);
-    for (int32_t t = 0; t < n_tokens; ++t) problem.run(table, t, 1, 0, problem.n_tiles(), alone.data());
+    for (int32_t t = 0; t < n_tokens; ++t)
+      problem.run(table, t, 1, 0, problem.n_tiles(), alone.data());
     for (int32_t together : {2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 17, 18, 24, 25, 31, 33, 43}) {
       std::vector<float> out(rows * n_tokens);
       for (int32_t t = 0; t < n_tokens; t += together) {
-        problem.run(
-            table, t, std::min(together, n_tokens - t), 0, problem.n_tiles(), out.data());
+        problem.run(table, t, std::min(together, n_tokens - t), 0, problem.n_tiles(), out.data());
       }
       ASSERT_TRUE(same_bits(out, alone))
           << f.name << " " << isa_name(isa) << " " << together << " tokens";
@@ -202,12 +202,31 @@ TEST_P(MatmulOf, ResultsDoNotDependOnTokensOrRowsBesideThem) {
     for (int64_t step : {1, 2}) {
       Guarded out(static_cast<size_t>(rows * n_tokens) * sizeof(float));
       for (int64_t t = 0; t < problem.n_tiles(); t += step) {
-        problem.run(
-            table, 0, n_tokens, t, std::min(t + step, problem.n_tiles()), out.as<float>());
+        problem.run(table, 0, n_tokens, t, std::min(t + step, problem.n_tiles()), out.as<float>());
       }
       const std::vector<float> got(out.as<float>(), out.as<float>() + rows * n_tokens);
       ASSERT_TRUE(same_bits(got, alone))
           << f.name << " " << isa_name(isa) << " " << step << " tiles";
+    }
+  }
+}
+
+// Many tokens go through other code than few, in spans of tokens and panels of k.
+TEST_P(MatmulOf, ManyTokensGiveTheSameBitsAsOne) {
+  const Format& f = GetParam();
+  struct Shape {
+    int64_t rows, cols;
+    int32_t n_tokens;
+  };
+  for (const Shape& s : {Shape{33, 1280, 32}, Shape{48, 512, 47}, Shape{35, 768, 150}}) {
+    const Problem problem(
+        f.type, s.rows, s.cols, s.n_tokens, test::random_floats(s.n_tokens * s.cols, 15));
+    for (Isa isa : fast_isas()) {
+      std::vector<float> alone(static_cast<size_t>(s.rows * s.n_tokens));
+      for (int32_t t = 0; t < s.n_tokens; ++t)
+        problem.run(kernel_table(isa), t, 1, 0, problem.n_tiles(), alone.data());
+      ASSERT_TRUE(same_bits(problem.product(kernel_table(isa)), alone))
+          << f.name << " " << isa_name(isa) << " " << s.n_tokens << " tokens";
     }
   }
 }

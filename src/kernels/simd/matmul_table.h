@@ -3,6 +3,7 @@
 
 #include "kernels/simd/float_matmul.h"
 #include "kernels/simd/isa_kernels.h"
+#include "kernels/simd/panel_matmul.h"
 #include "kernels/simd/tile_formats.h"
 #include "kernels/simd/tile_matmul.h"
 
@@ -11,23 +12,32 @@ namespace {
 
 template <class V>
 struct MatmulRow {
+  template <class Tile>
+  static void integer(const MatmulTask& task) {
+    if constexpr (V::kVnni && V::kLanes == kTileRows) {
+      PanelMatmul<V, Tile>::run(task);
+    } else {
+      TileMatmul<V, Tile>::run(task);
+    }
+  }
+
   static constexpr MatmulFns kFns = {{
       FloatMatmul<V, PlainF32>::run,
       FloatMatmul<V, PlainF16>::run,
       FloatMatmul<V, PlainBF16>::run,
-      TileMatmul<V, TileQ8_0<V>>::run,
-      TileMatmul<V, TileQ4_0<V>>::run,
-      TileMatmul<V, TileQ4_1<V>>::run,
-      TileMatmul<V, TileQ5_0<V>>::run,
-      TileMatmul<V, TileQ5_1<V>>::run,
-      TileMatmul<V, TileQ2_K<V>>::run,
-      TileMatmul<V, TileQ3_K<V>>::run,
-      TileMatmul<V, TileQ4_K<V>>::run,
-      TileMatmul<V, TileQ5_K<V>>::run,
-      TileMatmul<V, TileQ6_K<V>>::run,
-      TileMatmul<V, TileIQ4_NL<V>>::run,
-      TileMatmul<V, TileIQ4_XS<V>>::run,
-      TileMatmul<V, TileMXFP4<V>>::run,
+      integer<TileQ8_0<V>>,
+      integer<TileQ4_0<V>>,
+      integer<TileQ4_1<V>>,
+      integer<TileQ5_0<V>>,
+      integer<TileQ5_1<V>>,
+      integer<TileQ2_K<V>>,
+      integer<TileQ3_K<V>>,
+      integer<TileQ4_K<V>>,
+      integer<TileQ5_K<V>>,
+      integer<TileQ6_K<V>>,
+      integer<TileIQ4_NL<V>>,
+      integer<TileIQ4_XS<V>>,
+      integer<TileMXFP4<V>>,
   }};
 };
 

@@ -159,18 +159,19 @@ struct TileMatmul {
   }
   static constexpr int64_t kUnitValues = 32 * Tile::kGroups;
 
-  static void run(const MatmulTask& task) {
-    for (int64_t tile = task.tile_begin; tile < task.tile_end; ++tile) {
-      for (int32_t token = 0; token < task.n_tokens; token += kActBlockTokens) {
+  // Tiles [begin, end) for the tokens from `first` (a block's first) on.
+  static void tiles(const MatmulTask& task, int64_t begin, int64_t end, int32_t first) {
+    for (int64_t tile = begin; tile < end; ++tile) {
+      for (int32_t token = first; token < task.n_tokens; token += kActBlockTokens) {
         const ActBlock block = act_block(task.cols, task.n_tokens, token);
-        const int32_t end =
+        const int32_t last =
             token + block.width < task.n_tokens ? token + block.width : task.n_tokens;
         if (V::kMaxTokens >= 16 && block.width == 16) {
           tokens<V::kMaxTokens>(task, tile, token, block);
         } else if (V::kMaxTokens >= 8 && block.width == 8) {
           tokens < V::kMaxTokens<8 ? V::kMaxTokens : 8>(task, tile, token, block);
         } else if (block.width >= 4) {
-          for (int32_t t = token; t < end; t += 4) tokens<4>(task, tile, t, block);
+          for (int32_t t = token; t < last; t += 4) tokens<4>(task, tile, t, block);
         } else if (block.width == 2) {
           tokens<2>(task, tile, token, block);
         } else {
@@ -179,6 +180,7 @@ struct TileMatmul {
       }
     }
   }
+  static void run(const MatmulTask& task) { tiles(task, task.tile_begin, task.tile_end, 0); }
 };
 
 }  // namespace

@@ -66,6 +66,7 @@ struct V512 {
 
   // Sixteen dwords, side by side and aligned.
   FARTHING_SIMD I load_line(const void* p) { return _mm512_load_si512(p); }
+  FARTHING_SIMD void store_line(void* p, I a) { _mm512_store_si512(p, a); }
 
   // ---- dot products of four bytes per lane with the four at `a` ----
   FARTHING_SIMD I dot_unsigned(I acc, I w, const int8_t* a) {
@@ -80,6 +81,13 @@ struct V512 {
     return widen_pairs(acc, pair_products(w, a));
 #endif
   }
+#ifdef __AVX512VNNI__
+  // The same with the four bytes already in every lane.
+  FARTHING_SIMD I dot_unsigned(I acc, I w, I a) {
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(w), "v"(a));
+    return acc;
+  }
+#endif
   // w is a signed byte + 128; with VNNI, acc must start at 128 * -sum(a).
   FARTHING_SIMD I dot_biased(I acc, I w, const int8_t* a) {
 #ifdef __AVX512VNNI__

@@ -1,0 +1,197 @@
+// The matmul of integer formats for many tokens: two tiles at a time are unpacked to a panel of
+// bytes and f32 scales that stays in L1, and all tokens go over it. The arithmetic is
+// TileMatmul's, to the last bit: sums that a panel's end cuts are kept in `out` meanwhile.
+#pragma once
+
+#include "kernels/simd/tile_matmul.h"
+
+namespace farthing {
+namespace {
+
+template <class V, class Tile>
+struct PanelMatmul {
+  using I = typename V::I;
+  using F = typename V::F;
+  using Small = TileMatmul<V, Tile>;
+  static constexpr int kTiles = 2;
+  static constexpr int kGroups = 16;  // of 32 values: a whole number of units of every format
+  static constexpr int kPer = Tile::kHalves ? 2 : 1;
+  static_assert(kGroups % Tile::kGroups == 0);
+
+  struct Panel {
+    alignas(64) uint8_t w[kGroups][8][kTiles][64];
+    alignas(64) float scale[kGroups][kPer][kTiles][V::kLanes];
+    alignas(64) float min[Tile::kMin ? kGroups : 1][kPer][kTiles][V::kLanes];
+  };
+
+  template <int kGroup = 0>
+  FARTHING_SIMD void unpack_part(const std::byte* unit, int part, int first, int tile, Panel& p) {
+    I w[8];
+    Tile::template quads<kGroup>(unit, part, w);
+    const int group = first + part * Tile::kPart + kGroup;
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; ++j) V::store_line(p.w[group][j][tile], w[j]);
+    if constexpr (kGroup + 1 < Tile::kPart) unpack_part<kGroup + 1>(unit, part, first, tile, p);
+  }
+
+  // n_groups groups of one tile, and a request for what lies `ahead` of them.
+  [[gnu::noinline]] static void unpack(
+      const std::byte* unit, int n_groups, int tile, int64_t ahead, Panel& p) {
+    for (int first = 0; first < n_groups; first += Tile::kGroups, unit += Small::kUnitBytes) {
+#pragma GCC unroll 1
+      for (int64_t line = 0; line < Small::kUnitBytes; line += 64)
+        _mm_prefetch(unit + ahead + line, _MM_HINT_T1);
+      typename Small::Scales s;
+      Tile::header(unit, s.scale, s.min);
+#pragma GCC unroll 16
+      for (int i = 0; i < Small::kScales; ++i) {
+        V::store(p.scale[first + i / kPer][i % kPer][tile], s.scale[i]);
+        if constexpr (Tile::kMin) V::store(p.min[first + i / kPer][i % kPer][tile], s.min[i]);
+      }
+#pragma GCC unroll 1
+      for (int part = 0; part < Tile::kGroups / Tile::kPart; ++part)
+        unpack_part(unit, part, first, tile, p);
+    }
+  }
+
+  // Quads [8 / kPer * half, ...) of kTokens tokens against both tiles, scaled onto acc.
+  template <int kTokens, int kHalf>
+  FARTHING_SIMD void add_half(const Panel& p, int g, const ActGroup* a, F (&acc)[kTokens][kTiles]) {
+    I sum[kTokens][kTiles];
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t) {
+      const int32_t& start = kPer == 1    ? a[t].neg_sum
+                             : kHalf == 0 ? a[t].neg_sum_low
+                                          : a[t].neg_sum_high;
+      sum[t][0] = sum[t][1] = Small::start(start);
+    }
+#pragma GCC unroll 8
+    for (int j = 8 / kPer * kHalf; j < 8 / kPer * (kHalf + 1); ++j) {
+      const I w0 = V::load_line(p.w[g][j][0]), w1 = V::load_line(p.w[g][j][1]);
+#pragma GCC unroll 8
+      for (int t = 0; t < kTokens; ++t) {
+        const I x = V::broadcast(a[t].q + 4 * j);
+        sum[t][0] = V::dot_unsigned(sum[t][0], w0, x);
+        sum[t][1] = V::dot_unsigned(sum[t][1], w1, x);
+      }
+    }
+    const F s0 = V::load(p.scale[g][kHalf][0]), s1 = V::load(p.scale[g][kHalf][1]);
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t) {
+      const F d = V::set1_f(a[t].scale);
+      acc[t][0] = V::fma(V::to_float(sum[t][0]), V::mul(s0, d), acc[t][0]);
+      acc[t][1] = V::fma(V::to_float(sum[t][1]), V::mul(s1, d), acc[t][1]);
+    }
+  }
+  template <int kTokens>
+  FARTHING_SIMD void add_minimums(const Panel& p,
+                                  int g,
+                                  const ActGroup* a,
+                                  F (&acc)[kTokens][kTiles]) {
+#pragma GCC unroll 2
+    for (int half = 0; half < kPer; ++half) {
+      const F m0 = V::load(p.min[g][half][0]), m1 = V::load(p.min[g][half][1]);
+#pragma GCC unroll 8
+      for (int t = 0; t < kTokens; ++t) {
+        const F sum = V::set1_f(kPer == 1 ? a[t].sum : half == 0 ? a[t].sum_low : a[t].sum_high);
+        acc[t][0] = V::fma(m0, sum, acc[t][0]);
+        acc[t][1] = V::fma(m1, sum, acc[t][1]);
+      }
+    }
+  }
+
+  // kTokens tokens against the panel. `first`: the sums start here.
+  template <int kTokens>
+  [[gnu::noinline]] static void tokens(const Panel& p,
+                                       int n_groups,
+                                       const std::byte* act,
+                                       int64_t group_stride,
+                                       bool first,
+                                       float* out,
+                                       int64_t out_stride,
+                                       const typename V::Mask (&wanted)[kTiles]) {
+    F acc[kTokens][kTiles];
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t) {
+#pragma GCC unroll 2
+      for (int i = 0; i < kTiles; ++i) {
+        acc[t][i] = first ? V::zero_f() : V::load(out + t * out_stride + i * V::kLanes, wanted[i]);
+      }
+    }
+#pragma GCC unroll 1
+    for (int g = 0; g < n_groups; ++g, act += group_stride) {
+      const ActGroup* a = reinterpret_cast<const ActGroup*>(act);
+      add_half<kTokens, 0>(p, g, a, acc);
+      if constexpr (kPer == 2) add_half<kTokens, 1>(p, g, a, acc);
+      if constexpr (Tile::kMin) add_minimums(p, g, a, acc);
+    }
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t) {
+#pragma GCC unroll 2
+      for (int i = 0; i < kTiles; ++i)
+        V::store(out + t * out_stride + i * V::kLanes, acc[t][i], wanted[i]);
+    }
+  }
+
+  // One panel, units [unit, unit + n_groups / Tile::kGroups) of two tiles, against whole blocks of
+  // tokens [begin, end).
+  static void panel(const MatmulTask& task,
+                    int64_t tile,
+                    int64_t unit,
+                    int n_groups,
+                    int32_t begin,
+                    int32_t end) {
+    Panel p;
+    const int64_t tile_size = ceil_div(task.cols, Small::kUnitValues) * Small::kUnitBytes;
+    const std::byte* weights = task.tiles + tile * tile_size + unit * Small::kUnitBytes;
+    unpack(weights, n_groups, 0, kTiles * tile_size, p);
+    unpack(weights + tile_size, n_groups, 1, kTiles * tile_size, p);
+    const int64_t row = tile * kTileRows;
+    const typename V::Mask wanted[kTiles] = {V::first_lanes(task.rows - row),
+                                             V::first_lanes(task.rows - row - kTileRows)};
+    for (int32_t token = begin; token < end; token += kActBlockTokens) {
+      const ActBlock block = act_block(task.cols, task.n_tokens, token);
+      const std::byte* act = task.act + block.offset + unit * Tile::kGroups * block.group_stride;
+      float* out = task.out + token * task.out_stride + row;
+      const auto part = [&]<int kTokens>(int at) {
+        tokens<kTokens>(p,
+                        n_groups,
+                        act + at * static_cast<int64_t>(sizeof(ActGroup)),
+                        block.group_stride,
+                        unit == 0,
+                        out + at * task.out_stride,
+                        task.out_stride,
+                        wanted);
+      };
+      part.template operator()<6>(0);
+      part.template operator()<5>(6);
+      part.template operator()<5>(11);
+    }
+  }
+
+  // So many tokens' share of a panel's activations stays in L2 while all panels go over it.
+  static constexpr int32_t kSpan = 128;
+  // Fewer tokens than this don't pay for the unpacking.
+  static constexpr int32_t kLeastTokens = 32;
+
+  static void run(const MatmulTask& task) {
+    if (task.n_tokens < kLeastTokens || task.accumulate) return Small::run(task);
+    const int32_t whole = task.n_tokens / kActBlockTokens * kActBlockTokens;
+    const int64_t pairs_end = task.tile_begin + (task.tile_end - task.tile_begin) / kTiles * kTiles;
+    const int64_t n_units = ceil_div(task.cols, Small::kUnitValues);
+    for (int32_t token = 0; token < whole; token += kSpan) {
+      const int32_t token_end = token + kSpan < whole ? token + kSpan : whole;
+      for (int64_t unit = 0; unit < n_units; unit += kGroups / Tile::kGroups) {
+        const int64_t left = (n_units - unit) * Tile::kGroups;
+        const int n_groups = left < kGroups ? static_cast<int>(left) : kGroups;
+        for (int64_t tile = task.tile_begin; tile < pairs_end; tile += kTiles)
+          panel(task, tile, unit, n_groups, token, token_end);
+      }
+    }
+    Small::tiles(task, task.tile_begin, pairs_end, whole);
+    Small::tiles(task, pairs_end, task.tile_end, 0);
+  }
+};
+
+}  // namespace
+}  // namespace farthing
