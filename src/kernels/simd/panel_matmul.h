@@ -100,11 +100,13 @@ struct PanelMatmul {
     }
   }
 
-  // kTokens tokens against the panel. `first`: the sums start here.
+  // kTokens tokens against the panel. `first`: the sums start here. `next`: the activations that
+  // will be asked for after these.
   template <int kTokens>
   [[gnu::noinline]] static void tokens(const Panel& p,
                                        int n_groups,
                                        const std::byte* act,
+                                       const std::byte* next,
                                        int64_t group_stride,
                                        bool first,
                                        float* out,
@@ -119,7 +121,9 @@ struct PanelMatmul {
       }
     }
 #pragma GCC unroll 1
-    for (int g = 0; g < n_groups; ++g, act += group_stride) {
+    for (int g = 0; g < n_groups; ++g, act += group_stride, next += group_stride) {
+#pragma GCC unroll 8
+      for (int t = 0; t < kTokens; ++t) _mm_prefetch(next + t * 64, _MM_HINT_T0);
       const ActGroup* a = reinterpret_cast<const ActGroup*>(act);
       add_half<kTokens, 0>(p, g, a, acc);
       if constexpr (kPer == 2) add_half<kTokens, 1>(p, g, a, acc);
@@ -153,10 +157,13 @@ struct PanelMatmul {
       const ActBlock block = act_block(task.cols, task.n_tokens, token);
       const std::byte* act = task.act + block.offset + unit * Tile::kGroups * block.group_stride;
       float* out = task.out + token * task.out_stride + row;
+      const std::byte* next_block = act + act_groups(task.cols) * block.group_stride;
       const auto part = [&]<int kTokens>(int at) {
+        const int after = at + kTokens;
         tokens<kTokens>(p,
                         n_groups,
                         act + at * static_cast<int64_t>(sizeof(ActGroup)),
+                        after < kActBlockTokens ? act + after * 64 : next_block,
                         block.group_stride,
                         unit == 0,
                         out + at * task.out_stride,
