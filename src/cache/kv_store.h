@@ -1,7 +1,7 @@
 // Owns: the bytes of every KVBlock. Does not know: which blocks are in use (kv_pool.h), what a
 // token is. Layout: layer by layer; within a layer block by block; within a block first K, then V,
-// each [n_kv_heads][kKVBlockTokens][head_dim]: what one KV head needs of a block is one contiguous
-// plane.
+// by heads: what one KV head needs of a block is one contiguous plane. How positions lie in a plane
+// is the kernels' choice (kernels/attention_task.h).
 #pragma once
 
 #include <cstddef>

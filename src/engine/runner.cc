@@ -46,7 +46,8 @@ Result<std::unique_ptr<Runner>> Runner::create(const Model& model, const RunnerO
   const int64_t element_bytes = format_of(options.kv_type).qblock_bytes;
   const int64_t kv_bytes =
       KVStore::bytes_needed(model.kv_shapes(), element_bytes, options.n_blocks);
-  const int64_t workspace_bytes = Decoder::workspace_bytes(model.spec, decoder_options);
+  const int32_t n_threads = options.n_threads > 0 ? options.n_threads : cpu_budget().threads;
+  const int64_t workspace_bytes = Decoder::workspace_bytes(model.spec, decoder_options, n_threads);
   const int64_t limit = options.memory_limit > 0 ? options.memory_limit : memory_budget().available;
   if (limit > 0 && kv_bytes + workspace_bytes > limit) {
     return no_resource(
@@ -63,8 +64,7 @@ Result<std::unique_ptr<Runner>> Runner::create(const Model& model, const RunnerO
   std::unique_ptr<Runner> runner(new Runner());
   runner->isa_ = isa;
   runner->workspace_bytes_ = workspace_bytes;
-  runner->team_ = std::make_unique<ThreadTeam>(options.n_threads > 0 ? options.n_threads
-                                                                     : cpu_budget().threads);
+  runner->team_ = std::make_unique<ThreadTeam>(n_threads);
   FARTHING_TRY(runner->store_, KVStore::create(model.kv_shapes(), element_bytes, options.n_blocks));
   FARTHING_TRY(
       Decoder decoder,

@@ -1,4 +1,5 @@
-// Attention of every Isa against a softmax in double precision over the same stored K and V.
+// Attention of every Isa: against a softmax in double precision over the same stored K and V, and
+// the same bits however rows are grouped or shared. What goes into the store, and RoPE.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -8,131 +9,334 @@
 namespace farthing {
 namespace {
 
-struct Case {
-  int32_t n_heads, head_dim, begin, position;
-  float softcap;
-};
+constexpr KVType kTypes[] = {KVType::kF32, KVType::kF16, KVType::kBF16};
 
-std::vector<Case> cases() {
-  std::vector<Case> all;
-  for (int32_t length = 1; length <= 200; length += length < 70 ? 1 : 13) {
-    all.push_back({3, 64, 0, length - 1, 0});
-  }
-  for (int32_t dim : {8, 16, 24, 40, 64, 80, 96, 128, 256, 512, 4, 7, 33}) {
-    all.push_back({4, dim, 0, 77, 0});
-    all.push_back({1, dim, 5, 37, 20.0f});
-  }
-  for (int32_t heads : {1, 2, 5, 7, 8, 9, 16}) all.push_back({heads, 64, 31, 100, 30.0f});
-  for (int32_t begin : {0, 1, 31, 32, 33, 63, 99, 100}) all.push_back({2, 64, begin, 100, 0});
-  return all;
+DType stored_as(KVType type) {
+  return type == KVType::kF32 ? DType::kF32 : type == KVType::kF16 ? DType::kF16 : DType::kBF16;
+}
+int64_t value_bytes(KVType type) {
+  return type == KVType::kF32 ? 4 : 2;
 }
 
-// A pool of blocks in a scrambled order; K and V of one head, head_dim values a position, ends at a
-// guard page.
+struct Case {
+  int32_t n_heads, head_dim;
+  int32_t position;  // of row 0
+  int32_t n_rows = 1;
+  int32_t window = 0;
+  float softcap = 0;
+  float q_size = 2;
+
+  int32_t row_floats() const { return n_heads * head_dim; }
+  int32_t last() const { return position + n_rows - 1; }
+};
+
+void PrintTo(const Case& c, std::ostream* out) {
+  *out << c.n_heads << " heads of " << c.head_dim << ", position " << c.position << ", " << c.n_rows
+       << " rows, window " << c.window << ", cap " << c.softcap;
+}
+
+// A pool of blocks in a scrambled order; K and V of one head, each ending at a guard page.
+// Positions after the last one hold NaN.
 struct Pool {
-  Pool(KVType type, const KernelTable& table, int32_t n_positions, int32_t dim)
-      : value_bytes(type == KVType::kF32 ? 4 : 2),
-        block_stride(static_cast<int64_t>(kKVBlockTokens) * dim * value_bytes),
+  Pool(KVType type_in, const KernelTable& table, int32_t n_positions_in, int32_t dim_in)
+      : type(type_in),
+        dim(dim_in),
+        n_positions(n_positions_in),
+        block_stride(int64_t{kKVBlockTokens} * dim * value_bytes(type)),
         n_blocks(blocks_for(n_positions)),
-        k(n_blocks * block_stride),
-        v(n_blocks * block_stride) {
+        k(static_cast<size_t>(n_blocks * block_stride)),
+        v(static_cast<size_t>(n_blocks * block_stride)) {
     for (int32_t b = 0; b < n_blocks; ++b) {
-      blocks.push_back({static_cast<uint32_t>((b * 7 + 3) % n_blocks)});
-    }
-    if (n_blocks % 7 == 0) {
-      for (int32_t b = 0; b < n_blocks; ++b) blocks[b] = {static_cast<uint32_t>(n_blocks - 1 - b)};
+      const int32_t at = n_blocks % 7 == 0 ? n_blocks - 1 - b : (b * 7 + 3) % n_blocks;
+      blocks.push_back({static_cast<uint32_t>(at)});
     }
     for (int32_t p = 0; p < n_blocks * kKVBlockTokens; ++p) {
-      // Positions that must not be seen hold NaN.
-      const bool stored = p < n_positions;
-      std::vector<float> kv = test::random_floats(2 * dim, 100 + p);
-      for (float& x : kv) x = stored ? x : NAN;
-      const int64_t at =
-          blocks[p / kKVBlockTokens].v * block_stride + p % kKVBlockTokens * dim * value_bytes;
-      table.store_kv[static_cast<size_t>(type)](kv.data(), dim, k.data() + at);
-      table.store_kv[static_cast<size_t>(type)](kv.data() + dim, dim, v.data() + at);
+      std::vector<float> kv = test::random_floats(static_cast<size_t>(2 * dim), 100 + p);
+      if (p >= n_positions) kv.assign(kv.size(), NAN);
+      store(table, p, kv.data(), kv.data() + dim);
     }
   }
+  void store(const KernelTable& table, int32_t p, const float* new_k, const float* new_v) {
+    const auto t = static_cast<size_t>(type);
+    table.store_k[t](new_k, dim, k.data() + block(p) + p % kKVBlockTokens * value_bytes(type));
+    table.store_v[t](
+        new_v, dim, v.data() + block(p) + p % kKVBlockTokens * dim * value_bytes(type));
+  }
+  int64_t block(int32_t p) const { return blocks[p / kKVBlockTokens].v * block_stride; }
+  float k_at(int32_t p, int32_t i) const {
+    return value(k.data() + block(p), int64_t{i} * kKVBlockTokens + p % kKVBlockTokens);
+  }
+  float v_at(int32_t p, int32_t i) const {
+    return value(v.data() + block(p), int64_t{p % kKVBlockTokens} * dim + i);
+  }
+  float value(const std::byte* plane, int64_t i) const {
+    float x;
+    format_of(stored_as(type)).decode(plane + i * value_bytes(type), &x, 1);
+    return x;
+  }
 
-  int64_t value_bytes, block_stride;
+  KVType type;
+  int32_t dim, n_positions;
+  int64_t block_stride;
   int32_t n_blocks;
   test::Guarded k, v;
   BlockTable blocks;
 };
 
-std::vector<double> exact_attention(
-    const Case& c, KVType type, const Pool& pool, const float* q, float scale) {
-  const Format& f = format_of(type == KVType::kF32   ? DType::kF32
-                              : type == KVType::kF16 ? DType::kF16
-                                                     : DType::kBF16);
-  std::vector<double> out(c.n_heads * c.head_dim);
-  std::vector<float> row(c.head_dim);
-  const auto load = [&](const std::byte* plane, int32_t p) {
-    f.decode(plane + pool.blocks[p / kKVBlockTokens].v * pool.block_stride +
-                 p % kKVBlockTokens * c.head_dim * pool.value_bytes,
-             row.data(),
-             c.head_dim);
-  };
-  for (int32_t h = 0; h < c.n_heads; ++h) {
-    std::vector<double> weights(c.position + 1);
-    double highest = -INFINITY, total = 0;
-    for (int32_t p = c.begin; p <= c.position; ++p) {
-      load(pool.k.data(), p);
-      double s = 0;
-      for (int32_t i = 0; i < c.head_dim; ++i)
-        s += static_cast<double>(q[h * c.head_dim + i]) * row[i];
-      s *= scale;
-      weights[p] = c.softcap > 0 ? c.softcap * std::tanh(s / c.softcap) : s;
-      highest = std::max(highest, weights[p]);
+float scale_of(const Case& c) {
+  return 1 / std::sqrt(static_cast<float>(c.head_dim));
+}
+
+std::vector<float> queries(const Case& c) {
+  return test::random_floats(static_cast<size_t>(c.n_rows * c.row_floats()), 5, c.q_size);
+}
+
+std::vector<double> exact_attention(const Case& c, const Pool& pool, const std::vector<float>& q) {
+  std::vector<double> out(q.size());
+  std::vector<float> k, v;
+  for (int32_t p = 0; p <= c.last(); ++p) {
+    for (int32_t i = 0; i < c.head_dim; ++i) {
+      k.push_back(pool.k_at(p, i));
+      v.push_back(pool.v_at(p, i));
     }
-    for (int32_t p = c.begin; p <= c.position; ++p)
-      total += weights[p] = std::exp(weights[p] - highest);
-    for (int32_t p = c.begin; p <= c.position; ++p) {
-      load(pool.v.data(), p);
-      for (int32_t i = 0; i < c.head_dim; ++i)
-        out[h * c.head_dim + i] += weights[p] / total * row[i];
+  }
+  for (int32_t row = 0; row < c.n_rows; ++row) {
+    const int32_t position = c.position + row;
+    const int32_t begin = c.window > 0 ? std::max(0, position + 1 - c.window) : 0;
+    for (int32_t h = 0; h < c.n_heads; ++h) {
+      const size_t at = static_cast<size_t>(row * c.row_floats() + h * c.head_dim);
+      std::vector<double> weights(position + 1);
+      double highest = -INFINITY, total = 0;
+      for (int32_t p = begin; p <= position; ++p) {
+        double s = 0;
+        for (int32_t i = 0; i < c.head_dim; ++i) s += double{q[at + i]} * k[p * c.head_dim + i];
+        s *= scale_of(c);
+        weights[p] = c.softcap > 0 ? c.softcap * std::tanh(s / c.softcap) : s;
+        highest = std::max(highest, weights[p]);
+      }
+      for (int32_t p = begin; p <= position; ++p)
+        total += weights[p] = std::exp(weights[p] - highest);
+      for (int32_t p = begin; p <= position; ++p)
+        for (int32_t i = 0; i < c.head_dim; ++i)
+          out[at + i] += weights[p] / total * v[p * c.head_dim + i];
     }
   }
   return out;
 }
 
+enum class Way { kRows, kSegments, kNaive };
+
+// Rows [first, first + count) of a case, in one task or row by row and segment by segment, with
+// every buffer exactly as long as it must be.
+std::vector<float> attend(const Case& c,
+                          const Pool& pool,
+                          const KernelTable& table,
+                          const std::vector<float>& q,
+                          Way way,
+                          int32_t first,
+                          int32_t count) {
+  const AttentionKernels& kernels = table.attention[static_cast<size_t>(pool.type)];
+  const size_t n = static_cast<size_t>(count * c.row_floats());
+  const int64_t scratch_floats = way == Way::kNaive
+                                     ? naive_scratch_floats(c.last() + 1, c.head_dim)
+                                     : attention_scratch_floats(count * c.n_heads, c.head_dim);
+  test::Guarded q_rows(n * 4), out(n * 4), scratch(static_cast<size_t>(scratch_floats) * 4);
+  std::memcpy(q_rows.data(), q.data() + first * c.row_floats(), n * 4);
+  std::memset(out.data(), 0xff, n * 4);
+  std::memset(scratch.data(), 0xff, static_cast<size_t>(scratch_floats) * 4);  // NaN
+  AttentionTask task{.q = q_rows.as<float>(),
+                     .q_stride = c.row_floats(),
+                     .out = out.as<float>(),
+                     .out_stride = c.row_floats(),
+                     .n_rows = count,
+                     .n_heads = c.n_heads,
+                     .head_dim = c.head_dim,
+                     .k_plane = pool.k.data(),
+                     .v_plane = pool.v.data(),
+                     .block_stride = pool.block_stride,
+                     .blocks = pool.blocks.data(),
+                     .position = c.position + first,
+                     .window = c.window,
+                     .scale = scale_of(c),
+                     .softcap = c.softcap,
+                     .scratch = scratch.as<float>()};
+  if (way == Way::kRows) kernels.rows(task);
+  if (way == Way::kNaive) kernels.naive(task);
+  if (way == Way::kSegments) {
+    task.n_rows = 1;
+    for (int32_t r = 0; r < count; ++r) {
+      const int32_t begin = attention_begin(task.position, c.window) / kAttentionSegment;
+      const int32_t n_segments = task.position / kAttentionSegment - begin + 1;
+      const int64_t floats = c.n_heads * attention_part_floats(c.head_dim);
+      test::Guarded parts(static_cast<size_t>(n_segments * floats) * 4);
+      for (int32_t s = n_segments - 1; s >= 0; --s)
+        kernels.segment(task, begin + s, parts.as<float>() + s * floats);
+      kernels.merge(task, parts.as<float>(), n_segments);
+      task.q += c.row_floats();
+      task.out += c.row_floats();
+      ++task.position;
+    }
+  }
+  return {out.as<float>(), out.as<float>() + n};
+}
+
+std::vector<Case> cases() {
+  std::vector<Case> all;
+  for (int32_t length = 1; length <= 300; length += length < 70 ? 1 : 31) {
+    all.push_back({3, 64, length - 1});
+  }
+  for (int32_t dim : {8, 16, 24, 40, 64, 72, 80, 96, 128, 256, 512, 4, 7, 33}) {
+    all.push_back({4, dim, 77});
+    all.push_back({1, dim, 37, 1, 33, 20.0f});
+    all.push_back({3, dim, 40, 7});
+  }
+  for (int32_t heads = 1; heads <= 9; ++heads) {
+    all.push_back({heads, 64, 100, 1, 70, 30.0f});
+    all.push_back({heads, 32, 250, 9});
+  }
+  all.push_back({16, 64, 100});
+  for (int32_t window : {1, 2, 31, 32, 33, 64, 100, 101, 102}) {
+    all.push_back({2, 64, 100, 1, window});
+    all.push_back({2, 16, 90, 20, window});
+  }
+  for (int32_t position : {254, 255, 256, 257, 511, 512, 700}) all.push_back({3, 24, position, 3});
+  all.push_back({2, 40, 600, 30, 300, 50.0f});
+  all.push_back({3, 64, 200, 21, 0, 0, 12});  // nearly all weight on one position
+  return all;
+}
+
 TEST(Attention, EveryIsaAndTypeMatchesTheExactSoftmax) {
+  for (const Case& c : cases()) {
+    const std::vector<float> q = queries(c);
+    for (KVType type : kTypes) {
+      const Pool pool(type, ref_kernels(), c.last() + 1, c.head_dim);
+      const std::vector<double> want = exact_attention(c, pool, q);
+      for (Isa isa : supported_isas()) {
+        for (Way way : {Way::kRows, Way::kNaive}) {
+          const auto got = attend(c, pool, kernel_table(isa), q, way, 0, c.n_rows);
+          for (size_t i = 0; i < got.size(); ++i) {
+            ASSERT_NEAR(got[i], want[i], c.q_size * 1e-5)
+                << isa_name(isa) << " type " << static_cast<int>(type) << " way "
+                << static_cast<int>(way) << " " << testing::PrintToString(c) << " value " << i;
+          }
+        }
+      }
+    }
+  }
+}
+
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+TEST(Attention, RowsAreTheSameBitsHoweverTheyAreGroupedOrShared) {
+  const std::vector<Case> several = {
+      {1, 64, 0, 40},
+      {3, 64, 0, 70},
+      {3, 64, 240, 37},
+      {4, 128, 250, 16, 100},
+      {8, 24, 505, 20, 0, 30.0f},
+      {5, 80, 1020, 9, 300},
+      {9, 33, 600, 11, 20},
+      {2, 256, 300, 33, 257},
+      {6, 72, 767, 2},
+  };
   for (Isa isa : supported_isas()) {
     const KernelTable& table = kernel_table(isa);
-    for (KVType type : {KVType::kF32, KVType::kF16, KVType::kBF16}) {
-      for (const Case& c : cases()) {
-        const Pool pool(type, table, c.position + 1, c.head_dim);
-        const size_t n = static_cast<size_t>(c.n_heads) * c.head_dim;
-        test::Guarded q(n * 4), out(n * 4), scratch((c.position + 1) * 4);
-        const std::vector<float> q_values = test::random_floats(n, 5, 2.0f);
-        std::memcpy(q.data(), q_values.data(), n * 4);
-        const float scale = 1 / std::sqrt(static_cast<float>(c.head_dim));
-        const AttentionTask task = {q.as<float>(),
-                                    c.head_dim,
-                                    out.as<float>(),
-                                    c.head_dim,
-                                    c.n_heads,
-                                    c.head_dim,
-                                    pool.k.data(),
-                                    pool.v.data(),
-                                    pool.block_stride,
-                                    pool.blocks.data(),
-                                    c.begin,
-                                    c.position,
-                                    scale,
-                                    c.softcap,
-                                    scratch.as<float>()};
-        const std::vector<double> want = exact_attention(c, type, pool, q_values.data(), scale);
-        for (auto fn : {table.attention[static_cast<size_t>(type)],
-                        table.attention_naive[static_cast<size_t>(type)]}) {
-          std::memset(out.data(), 0xff, n * 4);
-          fn(task);
-          for (size_t i = 0; i < n; ++i) {
-            ASSERT_NEAR(out.as<float>()[i], want[i], 2e-5)
-                << isa_name(isa) << " type " << static_cast<int>(type) << " dim " << c.head_dim
-                << " heads " << c.n_heads << " positions " << c.begin << ".." << c.position
-                << " value " << i;
+    for (const Case& c : several) {
+      const std::vector<float> q = queries(c);
+      for (KVType type : kTypes) {
+        const Pool pool(type, table, c.last() + 1, c.head_dim);
+        const auto what = testing::Message() << isa_name(isa) << " type " << static_cast<int>(type)
+                                             << " " << testing::PrintToString(c);
+        const auto together = attend(c, pool, table, q, Way::kRows, 0, c.n_rows);
+        EXPECT_TRUE(same_bits(together, attend(c, pool, table, q, Way::kSegments, 0, c.n_rows)))
+            << what;
+        for (int32_t most : {1, 2, 3, 5, 13}) {
+          std::vector<float> apart;
+          for (int32_t r = 0; r < c.n_rows; r += most) {
+            const int32_t count = std::min(most, c.n_rows - r);
+            const auto rows = attend(c, pool, table, q, Way::kRows, r, count);
+            apart.insert(apart.end(), rows.begin(), rows.end());
           }
+          EXPECT_TRUE(same_bits(together, apart)) << what << " by " << most;
+        }
+      }
+    }
+  }
+}
+
+// What a later row stored is nothing to the rows before it, not even times a weight of 0.
+TEST(Attention, ANaNIsSeenFromItsPositionOn) {
+  const Case c{3, 64, 250, 20};
+  const std::vector<float> q = queries(c);
+  const int32_t bad_row = 11;
+  const auto before = static_cast<ptrdiff_t>(bad_row) * c.row_floats();
+  const std::vector<float> nans(static_cast<size_t>(c.head_dim), NAN);
+  for (Isa isa : supported_isas()) {
+    const KernelTable& table = kernel_table(isa);
+    Pool pool(KVType::kF16, table, c.last() + 1, c.head_dim);
+    auto want = attend(c, pool, table, q, Way::kRows, 0, c.n_rows);
+    pool.store(table, c.position + bad_row, nans.data(), nans.data());
+    auto got = attend(c, pool, table, q, Way::kRows, 0, c.n_rows);
+    for (size_t i = static_cast<size_t>(before); i < got.size(); ++i)
+      ASSERT_TRUE(std::isnan(got[i])) << isa_name(isa) << " " << i;
+    want.erase(want.begin() + before, want.end());
+    got.erase(got.begin() + before, got.end());
+    EXPECT_TRUE(same_bits(want, got)) << isa_name(isa);
+  }
+}
+
+TEST(StoreKV, EveryIsaStoresTheReferencesBytes) {
+  std::vector<float> x = test::random_floats(150, 11);
+  x[0] = 1e-8f, x[1] = 65519.9f, x[2] = 65520.0f, x[3] = -0.0f, x[4] = INFINITY, x[5] = 3e-5f,
+  x[6] = 1.00048828125f;
+  for (KVType kv_type : kTypes) {
+    const auto type = static_cast<size_t>(kv_type);
+    const int64_t size = value_bytes(kv_type);
+    for (int64_t n : {1, 8, 13, 16, 64, 77, 150}) {
+      const size_t row = static_cast<size_t>(n * size);
+      const size_t column = static_cast<size_t>(((n - 1) * kKVBlockTokens + 1) * size);
+      std::vector<std::byte> want(row);
+      format_of(stored_as(kv_type)).encode(x.data(), want.data(), n);
+      for (Isa isa : supported_isas()) {
+        const auto what = testing::Message() << isa_name(isa) << " type " << type << " n " << n;
+        test::Guarded v(row), k(column);
+        kernel_table(isa).store_v[type](x.data(), n, v.data());
+        EXPECT_EQ(std::memcmp(want.data(), v.data(), row), 0) << what;
+        std::memset(k.data(), 0x5a, column);
+        kernel_table(isa).store_k[type](x.data(), n, k.data());
+        std::vector<std::byte> wanted_column(column, std::byte{0x5a});  // the rest stays as it was
+        for (int64_t i = 0; i < n; ++i) {
+          std::memcpy(
+              wanted_column.data() + i * kKVBlockTokens * size, want.data() + i * size, size);
+        }
+        EXPECT_EQ(std::memcmp(wanted_column.data(), k.data(), column), 0) << what;
+      }
+    }
+  }
+}
+
+TEST(Rope, EveryIsaRotatesPairs) {
+  for (Isa isa : supported_isas()) {
+    for (bool adjacent : {false, true}) {
+      for (int32_t n : {1, 2, 4, 7, 8, 9, 16, 20, 32, 40, 64}) {
+        const auto size = static_cast<size_t>(n) * 4;
+        test::Guarded cos(size), sin(size), x(2 * size);
+        const auto values = test::random_floats(static_cast<size_t>(2 * n), 7, 3.0f);
+        std::memcpy(x.data(), values.data(), 2 * size);
+        for (int32_t i = 0; i < n; ++i) {
+          cos.as<float>()[i] = std::cos(0.7f * static_cast<float>(i + 1));
+          sin.as<float>()[i] = std::sin(0.7f * static_cast<float>(i + 1));
+        }
+        kernel_table(isa).rope(cos.as<float>(), sin.as<float>(), n, adjacent, x.as<float>());
+        for (int32_t i = 0; i < n; ++i) {
+          const int32_t at = adjacent ? 2 * i : i, to = adjacent ? 2 * i + 1 : i + n;
+          const double a = values[at], b = values[to];
+          const double c = cos.as<float>()[i], s = sin.as<float>()[i];
+          const double slack = 2e-7 * (std::fabs(a) + std::fabs(b));
+          ASSERT_NEAR(x.as<float>()[at], a * c - b * s, slack) << isa_name(isa) << " " << n;
+          ASSERT_NEAR(x.as<float>()[to], a * s + b * c, slack) << isa_name(isa) << " " << n;
         }
       }
     }

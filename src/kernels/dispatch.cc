@@ -67,10 +67,11 @@ KernelTable make_table(Isa isa, const MatmulFns& matmul, const RowFns& rows) {
   }
   table.pack_q8_32 = rows.pack_q8_32;
   for (size_t i = 0; i < kKVTypeCount; ++i) {
-    table.store_kv[i] = rows.store_kv[i];
+    table.store_k[i] = rows.store_k[i];
+    table.store_v[i] = rows.store_v[i];
     table.attention[i] = rows.attention[i];
-    table.attention_naive[i] = rows.attention_naive[i];
   }
+  table.rope = rows.rope;
   table.rms_norm = rows.rms_norm;
   table.silu_mul = rows.silu_mul;
   table.gelu_mul = rows.gelu_mul;

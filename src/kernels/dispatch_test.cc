@@ -46,9 +46,15 @@ TEST(Dispatch, EveryTableIsComplete) {
     const KernelTable& t = kernel_table(isa);
     EXPECT_EQ(t.isa, isa);
     for (auto fn : t.matmul) EXPECT_NE(fn, nullptr);
-    for (auto fn : t.store_kv) EXPECT_NE(fn, nullptr);
-    for (auto fn : t.attention) EXPECT_NE(fn, nullptr);
-    for (auto fn : t.attention_naive) EXPECT_NE(fn, nullptr);
+    for (auto fn : t.store_k) EXPECT_NE(fn, nullptr);
+    for (auto fn : t.store_v) EXPECT_NE(fn, nullptr);
+    for (const AttentionKernels& a : t.attention) {
+      EXPECT_NE(a.rows, nullptr);
+      EXPECT_NE(a.segment, nullptr);
+      EXPECT_NE(a.merge, nullptr);
+      EXPECT_NE(a.naive, nullptr);
+    }
+    EXPECT_NE(t.rope, nullptr);
     EXPECT_TRUE(t.pack_q8_32 && t.rms_norm && t.silu_mul && t.gelu_mul && t.add);
   }
 }

@@ -3,15 +3,14 @@
 //
 // Exactness (architecture, decision 8): a result depends on its own inputs and its position, never
 // on how many tokens, rows or sequences are computed beside it. So: each output of matmul is one
-// reduction over k in an order fixed by k alone; attention reduces over absolute positions in
-// blocks of kKVBlockTokens.
+// reduction over k in an order fixed by k alone; attention's order: kernels/attention_task.h.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
 
-#include "core/block_table.h"
+#include "kernels/attention_task.h"
 #include "kernels/isa.h"
 #include "quant/format.h"
 
@@ -39,30 +38,6 @@ struct MatmulTask {
   bool accumulate;
 };
 
-// Attention of the query heads that share one KV head, for one token at `position`: over the stored
-// positions [begin, position]. Scores are scale * q.k, soft-capped if softcap > 0 (cap * tanh(s /
-// cap)).
-struct AttentionTask {
-  const float* q;  // [n_heads][head_dim], q_stride floats apart
-  int64_t q_stride;
-  float* out;  // [n_heads][head_dim], out_stride floats apart
-  int64_t out_stride;
-  int32_t n_heads;           // query heads of this KV head
-  int32_t head_dim;          // of K and V; <= 512
-  const std::byte* k_plane;  // this layer's and head's K of block 0: [kKVBlockTokens][head_dim]
-  const std::byte* v_plane;
-  int64_t block_stride;   // bytes from block to block
-  const BlockId* blocks;  // the sequence's block table
-  int32_t begin;          // first position seen (sliding window)
-  int32_t position;       // the query's own position: the last one seen
-  float scale;
-  float softcap;
-  float* scratch;  // attention_naive only: [position + 1] floats
-};
-
-enum class KVType : uint8_t { kF32, kF16, kBF16 };
-inline constexpr size_t kKVTypeCount = 3;
-
 struct KernelTable {
   Isa isa = Isa::kRef;
 
@@ -72,12 +47,15 @@ struct KernelTable {
   // One token's `cols` floats (a multiple of 32) to kQ8_32 groups, group_stride bytes apart.
   void (*pack_q8_32)(const float* x, int64_t cols, std::byte* out, int64_t group_stride) = nullptr;
 
-  // KV cache: n floats -> the KV type, and attention over it.
-  std::array<void (*)(const float* x, int64_t n, std::byte* out), kKVTypeCount> store_kv{};
-  std::array<void (*)(const AttentionTask&), kKVTypeCount>
-      attention{};  // online softmax, block by block
-  std::array<void (*)(const AttentionTask&), kKVTypeCount>
-      attention_naive{};  // all scores, then softmax
+  // KV cache: n values of one position, in the KV type, to its place in a K plane (one value every
+  // kKVBlockTokens) or V plane (one after the other); and attention over those.
+  std::array<void (*)(const float* x, int64_t n, std::byte* out), kKVTypeCount> store_k{};
+  std::array<void (*)(const float* x, int64_t n, std::byte* out), kKVTypeCount> store_v{};
+  std::array<AttentionKernels, kKVTypeCount> attention{};
+  // Rotates pairs of x in place by angles with these cosines and sines: (0, 1), (2, 3), ... if
+  // adjacent, else (0, n_pairs), (1, n_pairs + 1), ...
+  void (*rope)(const float* cos, const float* sin, int64_t n_pairs, bool adjacent, float* x) =
+      nullptr;
 
   // Rows of n floats.
   void (*rms_norm)(const float* x, const float* gain, int64_t n, float eps, float* out) = nullptr;

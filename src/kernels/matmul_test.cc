@@ -357,23 +357,5 @@ TEST(Rows, EveryIsaMatchesTheReferenceAndItsBounds) {
   }
 }
 
-TEST(StoreKV, EveryIsaStoresTheReferencesBytes) {
-  std::vector<float> x = test::random_floats(77, 11);
-  x[0] = 1e-8f, x[1] = 65519.9f, x[2] = 65520.0f, x[3] = -0.0f, x[4] = INFINITY, x[5] = 3e-5f,
-  x[6] = 1.00048828125f;
-  for (Isa isa : fast_isas()) {
-    for (size_t type = 0; type < kKVTypeCount; ++type) {
-      for (int64_t n : {1, 8, 13, 16, 64, 77}) {
-        const size_t bytes = static_cast<size_t>(n) * (type == 0 ? 4 : 2);
-        Guarded want(bytes), got(bytes);
-        ref_kernels().store_kv[type](x.data(), n, want.data());
-        kernel_table(isa).store_kv[type](x.data(), n, got.data());
-        EXPECT_EQ(std::memcmp(want.data(), got.data(), bytes), 0)
-            << isa_name(isa) << " " << type << " " << n;
-      }
-    }
-  }
-}
-
 }  // namespace
 }  // namespace farthing

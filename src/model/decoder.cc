@@ -9,8 +9,19 @@
 #include "model/rope.h"
 
 namespace farthing {
-int64_t Decoder::workspace_bytes(const ModelSpec& spec, const DecoderOptions& options) {
-  return Workspace::bytes_needed(spec, options.max_tokens, options.max_logits);
+namespace {
+
+AttentionLimits attention_limits(const DecoderOptions& options, int32_t n_threads) {
+  return {n_threads, options.max_tokens, options.context, options.attention};
+}
+
+}  // namespace
+
+int64_t Decoder::workspace_bytes(const ModelSpec& spec,
+                                 const DecoderOptions& options,
+                                 int32_t n_threads) {
+  return Workspace::bytes_needed(spec, options.max_tokens, options.max_logits) +
+         AttentionWorkspace::bytes_needed(spec, attention_limits(options, n_threads));
 }
 
 Result<Decoder> Decoder::create(const Model& model, Exec exec, const DecoderOptions& options) {
@@ -19,17 +30,16 @@ Result<Decoder> Decoder::create(const Model& model, Exec exec, const DecoderOpti
   decoder.exec_ = exec;
   decoder.options_ = options;
   FARTHING_TRY(decoder.ws_, Workspace::create(model.spec, options.max_tokens, options.max_logits));
-  if (options.attention == AttentionMode::kNaive) {
-    decoder.scores_.resize(static_cast<size_t>(exec.team->size()) *
-                           static_cast<size_t>(options.context));
-  }
+  FARTHING_TRY(
+      decoder.attention_,
+      AttentionWorkspace::create(model.spec, attention_limits(options, exec.team->size())));
   return decoder;
 }
 
 Matrix<float> Decoder::forward(const Batch& batch, const KVStore& store) {
   CHECK(batch.n_tokens() <= options_.max_tokens && batch.n_logits() <= options_.max_logits);
   const ModelSpec& spec = model_->spec;
-  const KVAccess kv{&store, options_.kv_type, options_.attention, &scores_};
+  const KVAccess kv{&store, options_.kv_type, options_.attention, &attention_};
   embed(batch);
   Residual residual{.eps = spec.rms_eps};
   for (int32_t i = 0; i < spec.n_layers(); ++i) {

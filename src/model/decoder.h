@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 #include "base/result.h"
 #include "cache/kv_store.h"
@@ -28,7 +27,9 @@ class Decoder {
  public:
   // model and exec outlive the decoder.
   static Result<Decoder> create(const Model& model, Exec exec, const DecoderOptions& options);
-  static int64_t workspace_bytes(const ModelSpec& spec, const DecoderOptions& options);
+  static int64_t workspace_bytes(const ModelSpec& spec,
+                                 const DecoderOptions& options,
+                                 int32_t n_threads);
 
   // Stores K and V of the batch's tokens and returns logits [batch.n_logits()][vocab], slice by
   // slice, valid until the next call and free to be written. The sequences' block tables cover
@@ -44,7 +45,7 @@ class Decoder {
   Exec exec_;
   DecoderOptions options_;
   Workspace ws_;
-  std::vector<float> scores_;  // AttentionMode::kNaive only
+  AttentionWorkspace attention_;
 };
 
 }  // namespace farthing

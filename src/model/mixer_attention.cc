@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
+
+#include "base/checked.h"
 
 namespace farthing {
 namespace {
@@ -28,49 +31,166 @@ void prepare_heads(const Exec& exec,
   for (int32_t h = 0; h < n_heads; ++h) {
     float* head = heads + int64_t{h} * a.head_dim;
     if (!norm.empty()) exec.kernels->rms_norm(head, norm.data(), a.head_dim, spec.rms_eps, head);
-    apply_rope(spec.ropes[a.rope], angles, head);
+    apply_rope(*exec.kernels, spec.ropes[a.rope], angles, head);
   }
-}
-
-std::byte* slot_of(std::byte* plane0,
-                   int64_t block_stride,
-                   const TokenRow& row,
-                   int64_t slot_bytes) {
-  const BlockId block = row.sequence->blocks[static_cast<size_t>(row.position / kKVBlockTokens)];
-  return plane0 + int64_t{block.v} * block_stride + (row.position % kKVBlockTokens) * slot_bytes;
 }
 
 int64_t element_bytes(KVType type) {
   return type == KVType::kF32 ? 4 : 2;
 }
 
-// Attention of the heads that share KV head `head`, for row `t`.
-AttentionTask task_for(const AttentionSpec& a,
-                       int32_t layer,
-                       int32_t head,
-                       int64_t t,
-                       const KVAccess& kv,
-                       Workspace& ws) {
+// K and V of one token to their places.
+void store_kv(const Exec& exec,
+              const AttentionSpec& a,
+              int32_t layer,
+              const KVAccess& kv,
+              Workspace& ws,
+              int64_t t) {
   const TokenRow& row = ws.rows[static_cast<size_t>(t)];
+  const size_t type = static_cast<size_t>(kv.type);
+  const BlockId block = row.sequence->blocks[static_cast<size_t>(row.position / kKVBlockTokens)];
+  const int64_t block_offset = int64_t{block.v} * kv.store->block_stride(layer);
+  const int64_t slot = row.position % kKVBlockTokens;
+  for (int32_t h = 0; h < a.n_kv_heads; ++h) {
+    const int64_t offset = int64_t{h} * a.head_dim;
+    std::byte* k = kv.store->k_plane(layer, h) + block_offset;
+    std::byte* v = kv.store->v_plane(layer, h) + block_offset;
+    exec.kernels->store_k[type](
+        ws.k.row(t) + offset, a.head_dim, k + slot * element_bytes(kv.type));
+    exec.kernels->store_v[type](
+        ws.v.row(t) + offset, a.head_dim, v + slot * a.head_dim * element_bytes(kv.type));
+  }
+}
+
+// ---- attention ----
+
+// One layer's attention over the batch in ws, whose K and V are stored.
+struct Mix {
+  const Exec& exec;
+  const AttentionSpec& a;
+  int32_t layer;
+  const KVAccess& kv;
+  Workspace& ws;
+
+  const AttentionKernels& kernels() const {
+    return exec.kernels->attention[static_cast<size_t>(kv.type)];
+  }
+  const TokenRow& row(int64_t t) const { return ws.rows[static_cast<size_t>(t)]; }
+  int32_t n_rows() const { return static_cast<int32_t>(ws.rows.size()); }
+};
+
+// The heads that share KV head `head`, for `count` rows of one sequence from row `t` on.
+AttentionTask task_for(const Mix& m, int32_t head, int64_t t, int32_t count, float* scratch) {
+  const AttentionSpec& a = m.a;
   const int32_t group = a.n_heads / a.n_kv_heads;
   const int64_t offset = int64_t{head} * group * a.head_dim;
   return AttentionTask{
-      .q = ws.q.row(t) + offset,
-      .q_stride = a.head_dim,
-      .out = ws.mixed.row(t) + offset,
-      .out_stride = a.head_dim,
+      .q = m.ws.q.row(t) + offset,
+      .q_stride = m.ws.q.stride,
+      .out = m.ws.mixed.row(t) + offset,
+      .out_stride = m.ws.mixed.stride,
+      .n_rows = count,
       .n_heads = group,
       .head_dim = a.head_dim,
-      .k_plane = kv.store->k_plane(layer, head),
-      .v_plane = kv.store->v_plane(layer, head),
-      .block_stride = kv.store->block_stride(layer),
-      .blocks = row.sequence->blocks.data(),
-      .begin = a.window > 0 ? std::max(0, row.position - a.window + 1) : 0,
-      .position = row.position,
+      .k_plane = m.kv.store->k_plane(m.layer, head),
+      .v_plane = m.kv.store->v_plane(m.layer, head),
+      .block_stride = m.kv.store->block_stride(m.layer),
+      .blocks = m.row(t).sequence->blocks.data(),
+      .position = m.row(t).position,
+      .window = a.window,
       .scale = a.scale,
       .softcap = a.softcap,
-      .scratch = nullptr,
+      .scratch = scratch,
   };
+}
+
+// Calls fn(task index, the thread's scratch) for each of n tasks, in order, each taken by a thread
+// that is free.
+template <class Fn>
+void for_tasks(const Mix& m, int64_t n, Fn fn) {
+  if (n == 1) return fn(0, m.kv.workspace->scratch(0));
+  std::atomic<int64_t> next{0};
+  m.exec.team->parallel_for(m.exec.team->size(), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t thread = begin; thread < end; ++thread) {
+      for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < n;) {
+        fn(i, m.kv.workspace->scratch(thread));
+      }
+    }
+  });
+}
+
+// Runs of consecutive positions, short enough that every thread gets a few tasks.
+void find_runs(const Mix& m) {
+  auto& runs = m.kv.workspace->runs;
+  const int64_t wanted = kSharedTasksPerThread * m.exec.team->size();
+  const int64_t most = std::clamp<int64_t>(ceil_div(int64_t{m.n_rows()} * m.a.n_kv_heads, wanted),
+                                           1,
+                                           AttentionWorkspace::most_rows(m.a));
+  runs.clear();
+  for (int32_t t = 0; t < m.n_rows(); ++t) {
+    const bool goes_on = t > 0 && m.row(t).sequence == m.row(t - 1).sequence &&
+                         m.row(t).position == m.row(t - 1).position + 1;
+    if (goes_on && runs.back().count < most) {
+      ++runs.back().count;
+    } else {
+      runs.push_back({t, 1});
+    }
+  }
+}
+
+void attend_runs(const Mix& m) {
+  find_runs(m);
+  const auto& runs = m.kv.workspace->runs;
+  const auto compute = m.kv.mode == AttentionMode::kFlash ? m.kernels().rows : m.kernels().naive;
+  const auto n_runs = static_cast<int64_t>(runs.size());
+  // The last first: they see most, and what is left for the end should be small.
+  for_tasks(m, n_runs * m.a.n_kv_heads, [&](int64_t i, float* scratch) {
+    const auto& run = runs[static_cast<size_t>(n_runs - 1 - i / m.a.n_kv_heads)];
+    const auto head = static_cast<int32_t>(i % m.a.n_kv_heads);
+    compute(task_for(m, head, run.row, run.count, scratch));
+  });
+}
+
+// Few rows and a long past: fills workspace.shared; false if it wouldn't help or parts lack room.
+bool find_shared(const Mix& m) {
+  auto& shared = m.kv.workspace->shared;
+  const int64_t n_threads = m.exec.team->size();
+  shared.clear();
+  if (m.kv.mode != AttentionMode::kFlash || n_threads == 1) return false;
+  if (int64_t{m.n_rows()} * m.a.n_kv_heads >= kSharedTasksPerThread * n_threads) return false;
+  int64_t n_units = 0;
+  for (int32_t t = 0; t < m.n_rows(); ++t) {
+    const int32_t position = m.row(t).position;
+    const int32_t first = attention_begin(position, m.a.window) / kAttentionSegment;
+    const int32_t count = position / kAttentionSegment - first + 1;
+    for (int32_t head = 0; head < m.a.n_kv_heads; ++head) {
+      shared.push_back({t, head, first, count, n_units});
+      n_units += count;
+    }
+  }
+  const int64_t unit_floats = m.a.n_heads / m.a.n_kv_heads * attention_part_floats(m.a.head_dim);
+  return n_units > static_cast<int64_t>(shared.size()) &&
+         n_units * unit_floats <= m.kv.workspace->parts_floats();
+}
+
+void attend_shared(const Mix& m) {
+  const AttentionWorkspace& w = *m.kv.workspace;
+  const int64_t unit_floats = m.a.n_heads / m.a.n_kv_heads * attention_part_floats(m.a.head_dim);
+  const int64_t n_units = w.shared.back().first_unit + w.shared.back().n_segments;
+  for_tasks(m, n_units, [&](int64_t unit, float* scratch) {
+    const auto after =
+        std::ranges::upper_bound(w.shared, unit, {}, &AttentionWorkspace::Shared::first_unit);
+    const auto& s = *std::prev(after);
+    m.kernels().segment(task_for(m, s.head, s.row, 1, scratch),
+                        s.first_segment + static_cast<int32_t>(unit - s.first_unit),
+                        w.parts() + unit * unit_floats);
+  });
+  for_tasks(m, static_cast<int64_t>(w.shared.size()), [&](int64_t i, float* scratch) {
+    const auto& s = w.shared[static_cast<size_t>(i)];
+    m.kernels().merge(task_for(m, s.head, s.row, 1, scratch),
+                      w.parts() + s.first_unit * unit_floats,
+                      s.n_segments);
+  });
 }
 
 }  // namespace
@@ -85,53 +205,24 @@ void attention_mixer(const Exec& exec,
   const AttentionSpec& a = spec.attention(layer);
   const int64_t n_tokens = static_cast<int64_t>(ws.rows.size());
   const int64_t q_dim = int64_t{a.n_heads} * a.head_dim;
-  const size_t type = static_cast<size_t>(kv.type);
   const std::array qkv{Projection{&weights.q, weights.q_bias, ws.q},
                        Projection{&weights.k, weights.k_bias, ws.k},
                        Projection{&weights.v, weights.v_bias, ws.v}};
   load_input(exec, residual, qkv, ws);
   multiply(exec, ws.input, qkv);
 
-  const int64_t slot_bytes = a.head_dim * element_bytes(kv.type);
   for_tokens(exec, n_tokens, [&](int64_t t) {
-    const TokenRow& row = ws.rows[static_cast<size_t>(t)];
     const auto angles = angles_of(spec, a.rope, ws, t);
     prepare_heads(exec, spec, a, weights.q_norm, angles, a.n_heads, ws.q.row(t));
     prepare_heads(exec, spec, a, weights.k_norm, angles, a.n_kv_heads, ws.k.row(t));
-    for (int32_t h = 0; h < a.n_kv_heads; ++h) {
-      const int64_t offset = int64_t{h} * a.head_dim;
-      const int64_t stride = kv.store->block_stride(layer);
-      exec.kernels->store_kv[type](ws.k.row(t) + offset,
-                                   a.head_dim,
-                                   slot_of(kv.store->k_plane(layer, h), stride, row, slot_bytes));
-      exec.kernels->store_kv[type](ws.v.row(t) + offset,
-                                   a.head_dim,
-                                   slot_of(kv.store->v_plane(layer, h), stride, row, slot_bytes));
-    }
+    store_kv(exec, a, layer, kv, ws, t);
   });
 
-  const int64_t n_tasks = n_tokens * a.n_kv_heads;
-  if (kv.mode == AttentionMode::kFlash) {
-    exec.team->parallel_for(n_tasks, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        exec.kernels->attention[type](
-            task_for(a, layer, static_cast<int32_t>(i % a.n_kv_heads), i / a.n_kv_heads, kv, ws));
-      }
-    });
+  const Mix mix{exec, a, layer, kv, ws};
+  if (find_shared(mix)) {
+    attend_shared(mix);
   } else {
-    // Each strand has a row of scores of its own and takes every n-th task.
-    const int64_t n_strands = exec.team->size();
-    const int64_t room = static_cast<int64_t>(kv.scores->size()) / n_strands;
-    exec.team->parallel_for(n_strands, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t strand = begin; strand < end; ++strand) {
-        for (int64_t i = strand; i < n_tasks; i += n_strands) {
-          AttentionTask task =
-              task_for(a, layer, static_cast<int32_t>(i % a.n_kv_heads), i / a.n_kv_heads, kv, ws);
-          task.scratch = kv.scores->data() + strand * room;
-          exec.kernels->attention_naive[type](task);
-        }
-      }
-    });
+    attend_runs(mix);
   }
 
   const std::array output{output_projection(residual, weights.o, weights.o_bias, ws)};

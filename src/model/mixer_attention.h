@@ -2,10 +2,8 @@
 // output projection.
 #pragma once
 
-#include <span>
-#include <vector>
-
 #include "cache/kv_store.h"
+#include "model/attention_workspace.h"
 #include "model/exec.h"
 #include "model/rope.h"
 #include "model/spec.h"
@@ -14,13 +12,11 @@
 
 namespace farthing {
 
-enum class AttentionMode : uint8_t { kFlash, kNaive };  // --attention
-
 struct KVAccess {
   const KVStore* store = nullptr;
   KVType type = KVType::kF16;
   AttentionMode mode = AttentionMode::kFlash;
-  std::vector<float>* scores = nullptr;  // kNaive only: [threads][context]
+  AttentionWorkspace* workspace = nullptr;
 };
 
 // Uses ws.q, k, v, mixed. K and V of the batch's tokens are in the store after.

@@ -8,119 +8,189 @@
 namespace farthing {
 namespace {
 
-constexpr int32_t kMaxHeadDim = 512;
-
 constexpr DType stored_as(KVType type) {
   return type == KVType::kF32 ? DType::kF32 : type == KVType::kF16 ? DType::kF16 : DType::kBF16;
 }
+constexpr int64_t value_bytes(KVType type) {
+  return type == KVType::kF32 ? 4 : 2;
+}
 
 template <KVType kType>
-void store_kv(const float* x, int64_t n, std::byte* out) {
+void store_k(const float* x, int64_t n, std::byte* out) {
+  for (int64_t i = 0; i < n; ++i) {
+    format_of(stored_as(kType)).encode(x + i, out + i * kKVBlockTokens * value_bytes(kType), 1);
+  }
+}
+template <KVType kType>
+void store_v(const float* x, int64_t n, std::byte* out) {
   format_of(stored_as(kType)).encode(x, out, n);
 }
 
-// Position p of a K or V plane, decoded to f32.
+// Value i of position p, of K or V.
 template <KVType kType>
-void load_position(const AttentionTask& task, const std::byte* plane, int32_t p, float* out) {
-  const int64_t row_bytes = bytes_for(stored_as(kType), task.head_dim);
-  const std::byte* block = plane + task.blocks[p / kKVBlockTokens].v * task.block_stride;
-  format_of(stored_as(kType)).decode(block + p % kKVBlockTokens * row_bytes, out, task.head_dim);
+float load_k(const AttentionTask& task, int32_t p, int32_t i) {
+  const std::byte* block =
+      task.k_plane + int64_t{task.blocks[p / kKVBlockTokens].v} * task.block_stride;
+  const int64_t at = int64_t{i} * kKVBlockTokens + p % kKVBlockTokens;
+  float x;
+  format_of(stored_as(kType)).decode(block + at * value_bytes(kType), &x, 1);
+  return x;
+}
+template <KVType kType>
+void load_v(const AttentionTask& task, int32_t p, float* out) {
+  const std::byte* block =
+      task.v_plane + int64_t{task.blocks[p / kKVBlockTokens].v} * task.block_stride;
+  const int64_t at = int64_t{p % kKVBlockTokens} * task.head_dim;
+  format_of(stored_as(kType)).decode(block + at * value_bytes(kType), out, task.head_dim);
 }
 
 template <KVType kType>
 float score(const AttentionTask& task, const float* q, int32_t p) {
-  std::array<float, kMaxHeadDim> k;
-  load_position<kType>(task, task.k_plane, p, k.data());
   float sum = 0;
-  for (int32_t i = 0; i < task.head_dim; ++i) sum += q[i] * k[i];
+  for (int32_t i = 0; i < task.head_dim; ++i) sum += q[i] * load_k<kType>(task, p, i);
   const float s = sum * task.scale;
   return task.softcap > 0 ? task.softcap * std::tanh(s / task.softcap) : s;
 }
 
-// out += weight * V[p]
-template <KVType kType>
-void add_value(const AttentionTask& task, int32_t p, float weight, float* out) {
-  std::array<float, kMaxHeadDim> v;
-  load_position<kType>(task, task.v_plane, p, v.data());
-  for (int32_t i = 0; i < task.head_dim; ++i) out[i] += weight * v[i];
+struct Query {
+  const float* q;
+  float* out;
+  int32_t begin, position;  // the first and last position it sees
+};
+
+template <class Fn>
+void for_queries(const AttentionTask& task, Fn fn) {
+  for (int32_t r = 0; r < task.n_rows; ++r) {
+    const int32_t position = task.position + r;
+    for (int32_t h = 0; h < task.n_heads; ++h) {
+      fn(Query{task.q + r * task.q_stride + int64_t{h} * task.head_dim,
+               task.out + r * task.out_stride + int64_t{h} * task.head_dim,
+               attention_begin(position, task.window),
+               position});
+    }
+  }
 }
 
-// Online softmax: after each block of absolute positions, out / total is the attention over what
-// was seen.
+// The part of positions [first, last]; `scores` has room for them.
 template <KVType kType>
-void attend_head(const AttentionTask& task, const float* q, float* out) {
-  std::fill_n(out, task.head_dim, 0.0f);
+void attend(const AttentionTask& task,
+            const float* q,
+            int32_t first,
+            int32_t last,
+            float* scores,
+            float* part) {
   float highest = -std::numeric_limits<float>::infinity();
+  for (int32_t p = first; p <= last; ++p) {
+    scores[p - first] = score<kType>(task, q, p);
+    highest = std::max(highest, scores[p - first]);
+  }
   float total = 0;
-  for (int32_t b = task.begin / kKVBlockTokens; b <= task.position / kKVBlockTokens; ++b) {
-    const int32_t first = std::max(task.begin, b * kKVBlockTokens);
-    const int32_t last = std::min(task.position, b * kKVBlockTokens + kKVBlockTokens - 1);
-    std::array<float, kKVBlockTokens> scores;
-    float block_highest = highest;
-    for (int32_t p = first; p <= last; ++p) {
-      scores[p - first] = score<kType>(task, q, p);
-      block_highest = std::max(block_highest, scores[p - first]);
-    }
-    const float keep = std::exp(highest - block_highest);
-    highest = block_highest;
-    total *= keep;
-    for (int32_t i = 0; i < task.head_dim; ++i) out[i] *= keep;
-    for (int32_t p = first; p <= last; ++p) {
-      const float weight = std::exp(scores[p - first] - highest);
-      total += weight;
-      add_value<kType>(task, p, weight, out);
-    }
+  float* sums = part + kPartHeader;
+  std::fill_n(sums, task.head_dim, 0.0f);
+  std::array<float, kMaxHeadDim> v;
+  for (int32_t p = first; p <= last; ++p) {
+    const float weight = std::exp(scores[p - first] - highest);
+    total += weight;
+    load_v<kType>(task, p, v.data());
+    for (int32_t i = 0; i < task.head_dim; ++i) sums[i] += weight * v[i];
   }
-  for (int32_t i = 0; i < task.head_dim; ++i) out[i] /= total;
+  part[0] = highest;
+  part[1] = total;
 }
 
 template <KVType kType>
-void attention(const AttentionTask& task) {
-  for (int32_t h = 0; h < task.n_heads; ++h) {
-    attend_head<kType>(task, task.q + h * task.q_stride, task.out + h * task.out_stride);
+void attend_segment(const AttentionTask& task, const Query& query, int32_t segment, float* part) {
+  std::array<float, kAttentionSegment> scores;
+  const int32_t start = segment * kAttentionSegment;
+  attend<kType>(task,
+                query.q,
+                std::max(query.begin, start),
+                std::min(query.position, start + kAttentionSegment - 1),
+                scores.data(),
+                part);
+}
+
+// sum += part, both relative to their own highest score.
+void merge_part(int32_t head_dim, const float* part, float* sum) {
+  const float highest = std::max(sum[0], part[0]);
+  const float keep = std::exp(sum[0] - highest), take = std::exp(part[0] - highest);
+  sum[0] = highest;
+  sum[1] = sum[1] * keep + part[1] * take;
+  for (int32_t i = 0; i < head_dim; ++i) {
+    sum[kPartHeader + i] = sum[kPartHeader + i] * keep + part[kPartHeader + i] * take;
   }
 }
 
-// The textbook: all scores, softmax over them, then the weighted sum of values.
-template <KVType kType>
-void attention_naive(const AttentionTask& task) {
-  for (int32_t h = 0; h < task.n_heads; ++h) {
-    const float* q = task.q + h * task.q_stride;
-    float* out = task.out + h * task.out_stride;
-    float highest = -std::numeric_limits<float>::infinity();
-    for (int32_t p = task.begin; p <= task.position; ++p) {
-      task.scratch[p] = score<kType>(task, q, p);
-      highest = std::max(highest, task.scratch[p]);
-    }
-    float total = 0;
-    for (int32_t p = task.begin; p <= task.position; ++p) {
-      task.scratch[p] = std::exp(task.scratch[p] - highest);
-      total += task.scratch[p];
-    }
-    std::fill_n(out, task.head_dim, 0.0f);
-    for (int32_t p = task.begin; p <= task.position; ++p) {
-      add_value<kType>(task, p, task.scratch[p] / total, out);
-    }
-  }
+void write(int32_t head_dim, const float* sum, float* out) {
+  for (int32_t i = 0; i < head_dim; ++i) out[i] = sum[kPartHeader + i] / sum[1];
 }
+
+using Part = std::array<float, attention_part_floats(kMaxHeadDim)>;
+
+template <KVType kType>
+void rows(const AttentionTask& task) {
+  for_queries(task, [&](const Query& query) {
+    Part sum, part;
+    const int32_t first = query.begin / kAttentionSegment;
+    attend_segment<kType>(task, query, first, sum.data());
+    for (int32_t s = first + 1; s <= query.position / kAttentionSegment; ++s) {
+      attend_segment<kType>(task, query, s, part.data());
+      merge_part(task.head_dim, part.data(), sum.data());
+    }
+    write(task.head_dim, sum.data(), query.out);
+  });
+}
+
+template <KVType kType>
+void segment(const AttentionTask& task, int32_t segment, float* part) {
+  for_queries(task, [&](const Query& query) {
+    attend_segment<kType>(task, query, segment, part);
+    part += attention_part_floats(task.head_dim);
+  });
+}
+
+void merge(const AttentionTask& task, const float* parts, int32_t n_segments) {
+  const int64_t size = attention_part_floats(task.head_dim);
+  for_queries(task, [&](const Query& query) {
+    Part sum;
+    std::copy_n(parts, size, sum.data());
+    for (int32_t s = 1; s < n_segments; ++s) {
+      merge_part(task.head_dim, parts + s * task.n_heads * size, sum.data());
+    }
+    write(task.head_dim, sum.data(), query.out);
+    parts += size;
+  });
+}
+
+template <KVType kType>
+void naive(const AttentionTask& task) {
+  for_queries(task, [&](const Query& query) {
+    Part sum;
+    attend<kType>(task, query.q, query.begin, query.position, task.scratch, sum.data());
+    write(task.head_dim, sum.data(), query.out);
+  });
+}
+
+template <KVType kType>
+constexpr AttentionKernels kKernels = {rows<kType>, segment<kType>, merge, naive<kType>};
 
 }  // namespace
 
-StoreKVFn ref_store_kv(KVType type) {
+StoreKVFn ref_store_k(KVType type) {
   static constexpr std::array<StoreKVFn, kKVTypeCount> kTable = {
-      store_kv<KVType::kF32>, store_kv<KVType::kF16>, store_kv<KVType::kBF16>};
+      store_k<KVType::kF32>, store_k<KVType::kF16>, store_k<KVType::kBF16>};
   return kTable[static_cast<size_t>(type)];
 }
 
-AttentionFn ref_attention(KVType type) {
-  static constexpr std::array<AttentionFn, kKVTypeCount> kTable = {
-      attention<KVType::kF32>, attention<KVType::kF16>, attention<KVType::kBF16>};
+StoreKVFn ref_store_v(KVType type) {
+  static constexpr std::array<StoreKVFn, kKVTypeCount> kTable = {
+      store_v<KVType::kF32>, store_v<KVType::kF16>, store_v<KVType::kBF16>};
   return kTable[static_cast<size_t>(type)];
 }
 
-AttentionFn ref_attention_naive(KVType type) {
-  static constexpr std::array<AttentionFn, kKVTypeCount> kTable = {
-      attention_naive<KVType::kF32>, attention_naive<KVType::kF16>, attention_naive<KVType::kBF16>};
+AttentionKernels ref_attention(KVType type) {
+  static constexpr std::array<AttentionKernels, kKVTypeCount> kTable = {
+      kKernels<KVType::kF32>, kKernels<KVType::kF16>, kKernels<KVType::kBF16>};
   return kTable[static_cast<size_t>(type)];
 }
 

@@ -14,16 +14,16 @@ MatmulFn ref_matmul(DType type);
 void ref_pack_q8_32(const float* x, int64_t cols, std::byte* out, int64_t group_stride);
 
 // attention.cc
-using AttentionFn = void (*)(const AttentionTask&);
 using StoreKVFn = void (*)(const float* x, int64_t n, std::byte* out);
-StoreKVFn ref_store_kv(KVType type);
-AttentionFn ref_attention(KVType type);
-AttentionFn ref_attention_naive(KVType type);
+StoreKVFn ref_store_k(KVType type);
+StoreKVFn ref_store_v(KVType type);
+AttentionKernels ref_attention(KVType type);
 
 // rows.cc
 void ref_rms_norm(const float* x, const float* gain, int64_t n, float eps, float* out);
 void ref_silu_mul(const float* gate, const float* up, int64_t n, float* out);
 void ref_gelu_mul(const float* gate, const float* up, int64_t n, float* out);
+void ref_rope(const float* cos, const float* sin, int64_t n_pairs, bool adjacent, float* x);
 void ref_add(const float* x, int64_t n, float* inout);
 
 }  // namespace farthing

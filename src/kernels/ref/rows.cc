@@ -27,6 +27,16 @@ void ref_gelu_mul(const float* gate, const float* up, int64_t n, float* out) {
   }
 }
 
+void ref_rope(const float* cos, const float* sin, int64_t n_pairs, bool adjacent, float* x) {
+  for (int64_t i = 0; i < n_pairs; ++i) {
+    float& a = x[adjacent ? 2 * i : i];
+    float& b = x[adjacent ? 2 * i + 1 : i + n_pairs];
+    const float rotated = a * cos[i] - b * sin[i];
+    b = a * sin[i] + b * cos[i];
+    a = rotated;
+  }
+}
+
 void ref_add(const float* x, int64_t n, float* inout) {
   for (int64_t i = 0; i < n; ++i) inout[i] += x[i];
 }

@@ -14,10 +14,11 @@ KernelTable make_table() {
   table.pack_q8_32 = ref_pack_q8_32;
   for (KVType type : {KVType::kF32, KVType::kF16, KVType::kBF16}) {
     const size_t i = static_cast<size_t>(type);
-    table.store_kv[i] = ref_store_kv(type);
+    table.store_k[i] = ref_store_k(type);
+    table.store_v[i] = ref_store_v(type);
     table.attention[i] = ref_attention(type);
-    table.attention_naive[i] = ref_attention_naive(type);
   }
+  table.rope = ref_rope;
   table.rms_norm = ref_rms_norm;
   table.silu_mul = ref_silu_mul;
   table.gelu_mul = ref_gelu_mul;

@@ -1,247 +1,321 @@
-// Attention of the query heads that share a KV head, for one token. Heads go in groups of up to
-// four; each block of 32 positions is widened to f32 once per group and then read from L1 by its
-// heads.
-//
-// The order of sums is fixed by absolute positions: q.k in V::kLanes chains over the dimension and
-// one tree; the softmax block by block (Milakov and Gimelshein, arXiv:1805.02867); the values in
-// the order of their positions.
+// Attention of some rows and the query heads of one KV head: segment by segment, all scores of a
+// segment, their softmax, the weighted sum of its values. With more queries than fit in registers
+// at once, each block is widened to f32 once and read from L1 by all of them.
 #pragma once
 
 #include <cstring>
 
-#include "kernels/kernel_table.h"
+#include "kernels/simd/attention_tiles.h"
 #include "kernels/simd/exp.h"
 
 namespace farthing {
 namespace {
 
-inline constexpr int32_t kMaxHeadDim = 512;
-inline constexpr int32_t kHeadGroup = 4;
-
 template <class V, KVType kType>
 struct Attention {
   using F = typename V::F;
+  using Tiles = AttentionTiles<V>;
   static constexpr int32_t kLanes = V::kLanes;
-  static constexpr int64_t kValueBytes = kType == KVType::kF32 ? 4 : 2;
-  static constexpr int32_t kScoreVectors = kKVBlockTokens / kLanes;
+  static constexpr int32_t kGroup = Tiles::kGroup;
+  static constexpr int32_t kScoreStride = Tiles::kScoreStride;
+  static constexpr float kLog2E = 1.44269504088896341f;
 
-  struct Scratch {
-    alignas(64) float rows[kKVBlockTokens *
-                           kMaxHeadDim];  // K or V of one block, in f32, rows `padded` apart
-    alignas(64) float q[kHeadGroup * kMaxHeadDim];    // zero-padded
-    alignas(64) float out[kHeadGroup * kMaxHeadDim];  // not yet divided by the total
-    alignas(64) float weights[kHeadGroup][kKVBlockTokens];
-    float highest[kHeadGroup];
-    float total[kHeadGroup];
-    int32_t padded;  // head_dim rounded up to whole vectors
+  // Positions or slots [from, end).
+  struct Range {
+    int32_t from, end;
+    bool empty() const { return from >= end; }
+  };
+  FARTHING_SIMD int32_t lower(int32_t a, int32_t b) { return a < b ? a : b; }
+  FARTHING_SIMD int32_t higher(int32_t a, int32_t b) { return a > b ? a : b; }
+  // What of `a` is in `b`, counted from b's start.
+  FARTHING_SIMD Range within(Range a, Range b) {
+    return {higher(a.from, b.from) - b.from, lower(a.end, b.end) - b.from};
+  }
+
+  // A task, or some of its queries; query i is head i % n_heads of row i / n_heads.
+  struct Job {
+    explicit Job(const AttentionTask& t)
+        : task(t),
+          queries(t.n_rows * t.n_heads),
+          part_stride(attention_part_floats(t.head_dim)),
+          packed(t.scratch),
+          wide(t.scratch + layout(t).wide),
+          parts(t.scratch + layout(t).parts),
+          merged(t.scratch + layout(t).merged),
+          scores(t.scratch + layout(t).scores) {}
+    static AttentionScratch layout(const AttentionTask& t) {
+      return AttentionScratch(t.n_rows * t.n_heads, t.head_dim, 0);
+    }
+
+    // The positions that the row of query i sees.
+    Range seen(int32_t i) const {
+      const int32_t position = task.position + i / task.n_heads;
+      return {attention_begin(position, task.window), position + 1};
+    }
+    // ... that any of them sees.
+    Range seen() const { return {seen(0).from, seen(queries - 1).end}; }
+
+    const AttentionTask& task;
+    int32_t queries;
+    int64_t part_stride;
+    float *packed, *wide, *parts, *merged, *scores;
   };
 
-  FARTHING_SIMD F load_values(const std::byte* p) {
-    if constexpr (kType == KVType::kF32) return V::load(reinterpret_cast<const float*>(p));
-    if constexpr (kType == KVType::kF16) return V::load_f16(p);
-    if constexpr (kType == KVType::kBF16) return V::load_bf16(p);
-  }
+  // ---- the steps ----
 
-  // Positions [first, last] of a plane's block into scratch.rows, at their slots.
-  static void widen(
-      const AttentionTask& task, const std::byte* plane, int32_t first, int32_t last, Scratch& s) {
-    const std::byte* block =
-        plane + static_cast<int64_t>(task.blocks[first / kKVBlockTokens].v) * task.block_stride;
-    for (int32_t p = first; p <= last; ++p) {
-      const int32_t slot = p % kKVBlockTokens;
-      const std::byte* row = block + slot * task.head_dim * kValueBytes;
-      float* to = s.rows + slot * s.padded;
-      int32_t i = 0;
-      for (; i + kLanes <= task.head_dim; i += kLanes)
-        V::store(to + i, load_values(row + i * kValueBytes));
-      if (i < task.head_dim) {
-        alignas(64) std::byte tail[64] = {};
-        std::memcpy(
-            tail, row + i * kValueBytes, static_cast<size_t>((task.head_dim - i) * kValueBytes));
-        V::store(to + i, load_values(tail));
-      }
+  // Scale and log2(e) go into q: the softmax computes powers of 2. With a soft cap, log2(e) follows
+  // after it.
+  static void pack(const Job& job) {
+    const AttentionTask& task = job.task;
+    const float factor = task.softcap > 0 ? task.scale : task.scale * kLog2E;
+    for (int32_t i = 0; i < job.queries; ++i) {
+      const float* q =
+          task.q + i / task.n_heads * task.q_stride + int64_t{i % task.n_heads} * task.head_dim;
+      float* out = job.packed + int64_t{i / kGroup} * task.head_dim * kGroup + i % kGroup;
+      for (int32_t d = 0; d < task.head_dim; ++d) out[int64_t{d} * kGroup] = q[d] * factor;
     }
   }
 
-  // scale * q.k, soft-capped, of slots [from, end) of the block, -inf for the others.
-  static void score(const AttentionTask& task,
-                    const float* q,
-                    int32_t from,
-                    int32_t end,
-                    const Scratch& s,
-                    F* scores) {
-    const F nothing = V::set1_f(-__builtin_inff());
-    for (int32_t v = 0; v < kScoreVectors; ++v) {
-      scores[v] = nothing;
-      if (end <= v * kLanes || from >= (v + 1) * kLanes) continue;
-      F dots[kLanes];
-#pragma GCC unroll 16
-      for (int32_t j = 0; j < kLanes; ++j) dots[j] = V::zero_f();
-      const float* rows = s.rows + v * kLanes * s.padded;
-      for (int32_t i = 0; i < s.padded; i += kLanes) {
-        const F x = V::load(q + i);
-#pragma GCC unroll 16
-        for (int32_t j = 0; j < kLanes; ++j)
-          dots[j] = V::fma(x, V::load(rows + j * s.padded + i), dots[j]);
-      }
-      scores[v] = V::mul(V::sums(dots), V::set1_f(task.scale));
-      if (task.softcap > 0) {
-        const F cap = V::set1_f(task.softcap);
-        scores[v] = V::mul(cap, tanh<V>(V::div(scores[v], cap)));
-      }
-      scores[v] = V::select(V::lanes(from - v * kLanes, end - v * kLanes), scores[v], nothing);
-    }
-  }
-
-  // Scores to weights exp(score - highest), rescaling what head h has summed so far. Slots [from,
-  // end) count.
-  static void soften(const F* scores, int32_t from, int32_t end, int32_t h, Scratch& s) {
-    F top = scores[0];
-    for (int32_t v = 1; v < kScoreVectors; ++v) top = V::max(top, scores[v]);
-    const float block_highest = V::largest(top);
-    const float highest = block_highest > s.highest[h] ? block_highest : s.highest[h];
-    const float keep = s.total[h] == 0 ? 0 : exp_of(s.highest[h] - highest);
-    F sum = V::zero_f();
-    for (int32_t v = 0; v < kScoreVectors; ++v) {
-      const F weight = exp<V>(V::sub(scores[v], V::set1_f(highest)));
-      const F counted =
-          V::select(V::lanes(from - v * kLanes, end - v * kLanes), weight, V::zero_f());
-      V::store(s.weights[h] + v * kLanes, counted);
-      sum = V::add(sum, counted);
-    }
-    s.highest[h] = highest;
-    s.total[h] = s.total[h] * keep + V::sum(sum);
-    float* out = s.out + h * s.padded;
-    for (int32_t i = 0; i < s.padded; i += kLanes)
-      V::store(out + i, V::mul(V::load(out + i), V::set1_f(keep)));
-  }
-  FARTHING_SIMD float exp_of(float x) {
-    alignas(64) float lanes[kLanes];
-    V::store(lanes, exp<V>(V::set1_f(x)));
-    return lanes[0];
-  }
-
-  // out += weights of slots [from, end) times their values, for kHeads heads.
-  template <int32_t kHeads>
-  static void add_values(int32_t from, int32_t end, Scratch& s) {
-    for (int32_t i = 0; i < s.padded; i += kLanes) {
-      F sum[kHeads];
-#pragma GCC unroll 4
-      for (int32_t h = 0; h < kHeads; ++h) sum[h] = V::load(s.out + h * s.padded + i);
-      for (int32_t slot = from; slot < end; ++slot) {
-        const F values = V::load(s.rows + slot * s.padded + i);
-#pragma GCC unroll 4
-        for (int32_t h = 0; h < kHeads; ++h)
-          sum[h] = V::fma(V::set1_f(s.weights[h][slot]), values, sum[h]);
-      }
-#pragma GCC unroll 4
-      for (int32_t h = 0; h < kHeads; ++h) V::store(s.out + h * s.padded + i, sum[h]);
-    }
-  }
-
-  static void start(const AttentionTask& task, int32_t head, int32_t n_heads, Scratch& s) {
-    std::memset(s.q, 0, sizeof(float) * static_cast<size_t>(n_heads * s.padded));
-    std::memset(s.out, 0, sizeof(float) * static_cast<size_t>(n_heads * s.padded));
-    for (int32_t h = 0; h < n_heads; ++h) {
-      std::memcpy(s.q + h * s.padded,
-                  task.q + (head + h) * task.q_stride,
-                  static_cast<size_t>(task.head_dim) * sizeof(float));
-      s.highest[h] = -__builtin_inff();
-      s.total[h] = 0;
-    }
-  }
-  static void finish(const AttentionTask& task, int32_t head, int32_t n_heads, const Scratch& s) {
-    for (int32_t h = 0; h < n_heads; ++h) {
-      float* out = task.out + (head + h) * task.out_stride;
-      const F total = V::set1_f(s.total[h]);
-      for (int32_t i = 0; i < task.head_dim; i += kLanes) {
-        V::store(out + i,
-                 V::div(V::load(s.out + h * s.padded + i), total),
-                 V::first_lanes(task.head_dim - i));
-      }
-    }
-  }
-
-  // Calls fn(first, last, from, end) for each block: absolute positions and slots.
+  // Calls fn(block's positions, its index, the index of the next one or -1) for each block of the
+  // range.
   template <class Fn>
-  FARTHING_SIMD void for_blocks(const AttentionTask& task, Fn fn) {
-    for (int32_t block = task.begin / kKVBlockTokens; block <= task.position / kKVBlockTokens;
-         ++block) {
-      const int32_t start = block * kKVBlockTokens;
-      const int32_t first = task.begin > start ? task.begin : start;
-      const int32_t last =
-          task.position < start + kKVBlockTokens - 1 ? task.position : start + kKVBlockTokens - 1;
-      fn(first, last, first - start, last - start + 1);
+  FARTHING_SIMD void for_blocks(Range positions, Fn fn) {
+    const int32_t last = (positions.end - 1) / kKVBlockTokens;
+    for (int32_t b = positions.from / kKVBlockTokens; b <= last; ++b) {
+      const int32_t start = b * kKVBlockTokens;
+      fn(Range{start, start + kKVBlockTokens}, b, b < last ? b + 1 : -1);
     }
   }
+  FARTHING_SIMD const std::byte* plane(const AttentionTask& task,
+                                       const std::byte* first,
+                                       int32_t block) {
+    return first + static_cast<int64_t>(task.blocks[block].v) * task.block_stride;
+  }
 
-  template <int32_t kHeads>
-  static void attend(const AttentionTask& task, int32_t head, Scratch& s) {
-    start(task, head, kHeads, s);
-    for_blocks(task, [&](int32_t first, int32_t last, int32_t from, int32_t end) {
-      widen(task, task.k_plane, first, last, s);
-      for (int32_t h = 0; h < kHeads; ++h) {
-        F scores[kScoreVectors];
-        score(task, s.q + h * s.padded, from, end, s, scores);
-        soften(scores, from, end, h, s);
+  // Scores of the positions, query i's from job.scores + i * kScoreStride on, in slots that count
+  // from the first block.
+  static void score(const Job& job, Range positions) {
+    const AttentionTask& task = job.task;
+    const bool direct = kType == KVType::kF32 || job.queries <= kGroup;
+    const int32_t first = positions.from / kKVBlockTokens;
+    for_blocks(positions, [&](Range block, int32_t b, int32_t next) {
+      const std::byte* k = plane(task, task.k_plane, b);
+      const std::byte* ahead =
+          next >= 0 ? plane(task, task.k_plane, next) : plane(task, task.v_plane, first);
+      if (!direct) {
+        Tiles::template widen<kType>(k, int64_t{task.head_dim} * kKVBlockTokens, ahead, job.wide);
       }
-      widen(task, task.v_plane, first, last, s);
-      add_values<kHeads>(from, end, s);
+      for (int32_t i = 0; i < job.queries; i += kGroup) {
+        const int32_t n = lower(kGroup, job.queries - i);
+        if (within({job.seen(i).from, job.seen(i + n - 1).end}, block).empty()) continue;
+        const float* q = job.packed + int64_t{i} * task.head_dim;
+        float* scores =
+            job.scores + int64_t{i} * kScoreStride + int64_t{b - first} * kKVBlockTokens;
+        const std::byte* wide = reinterpret_cast<const std::byte*>(job.wide);
+        if (direct) {
+          Tiles::template dots_of<kType>(n, q, k, task.head_dim, scores, ahead);
+        } else {
+          Tiles::template dots_of<KVType::kF32>(n, q, wide, task.head_dim, scores, wide);
+        }
+      }
     });
-    finish(task, head, kHeads, s);
   }
 
-  // The textbook, head by head: all scores into task.scratch, softmax over them, then the weighted
-  // sum of values.
-  static void run_naive(const AttentionTask& task) {
-    Scratch s;
-    s.padded = padded_dim(task);
-    for (int32_t head = 0; head < task.n_heads; ++head) {
-      start(task, head, 1, s);
-      F top = V::set1_f(-__builtin_inff());
-      for_blocks(task, [&](int32_t first, int32_t last, int32_t from, int32_t end) {
-        F scores[kScoreVectors];
-        widen(task, task.k_plane, first, last, s);
-        score(task, s.q, from, end, s, scores);
-        for (int32_t v = 0; v < kScoreVectors; ++v) {
-          top = V::max(top, scores[v]);
-          V::store(task.scratch + (first - from) + v * kLanes,
-                   scores[v],
-                   V::lanes(from - v * kLanes, end - v * kLanes));
+  // Scores of slots [from, end) to weights 2^(score - highest); their highest and total to the
+  // part.
+  static void soften(float* scores, Range slots, float softcap, float* part) {
+    const int32_t first = slots.from / kLanes, last = (slots.end - 1) / kLanes;
+    const auto partial = [&](int32_t v) {
+      return v * kLanes < slots.from || (v + 1) * kLanes > slots.end;
+    };
+    const auto counted = [&](int32_t v) {
+      return V::lanes(slots.from - v * kLanes, slots.end - v * kLanes);
+    };
+    if (softcap > 0) {
+      const F cap = V::set1_f(softcap), after = V::set1_f(softcap * kLog2E);
+      for (int32_t v = first; v <= last; ++v) {
+        const F s = V::load(scores + v * kLanes);
+        V::store(scores + v * kLanes, V::mul(after, tanh<V>(V::div(s, cap))));
+      }
+    }
+    const F nothing = V::set1_f(-__builtin_inff());
+    F top = nothing;
+    for (int32_t v = first; v <= last; ++v) {
+      F s = V::load(scores + v * kLanes);
+      if (partial(v)) s = V::select(counted(v), s, nothing);
+      top = V::max(top, s);
+    }
+    part[0] = V::largest(top);
+    const F highest = V::set1_f(part[0]);
+    F total = V::zero_f();
+    for (int32_t v = first; v <= last; ++v) {
+      F weight = exp2_weight<V>(V::sub(V::load(scores + v * kLanes), highest));
+      if (partial(v)) weight = V::select(counted(v), weight, V::zero_f());
+      V::store(scores + v * kLanes, weight);
+      total = V::add(total, weight);
+    }
+    part[1] = V::sum(total);
+  }
+
+  // Weighted sums of the positions' values into the parts, which start at 0.
+  static void add_values(const Job& job, Range positions) {
+    const AttentionTask& task = job.task;
+    const bool whole = task.head_dim % kLanes == 0;
+    const bool direct = whole && (kType == KVType::kF32 || job.queries <= kGroup);
+    const int32_t first = positions.from / kKVBlockTokens;
+    const int32_t columns = (task.head_dim + kLanes - 1) / kLanes * kLanes;
+    for_blocks(positions, [&](Range block, int32_t b, int32_t next) {
+      const std::byte* v = plane(task, task.v_plane, b);
+      // After the last block, the next segment's K, if there is one.
+      const bool more = next < 0 && (b + 1) * kKVBlockTokens < job.seen().end;
+      const std::byte* ahead = next >= 0 ? plane(task, task.v_plane, next)
+                               : more    ? plane(task, task.k_plane, b + 1)
+                                         : v;
+      const typename Tiles::Values stored{
+          v, task.head_dim * Tiles::template kBytes<kType>, ahead, columns};
+      const std::byte* wide = reinterpret_cast<const std::byte*>(job.wide);
+      const typename Tiles::Values widened{wide, int64_t{columns} * 4, wide, columns};
+      if (!direct) {
+        const Range any = within(job.seen(), block);
+        Tiles::template widen_rows<kType>(stored, task.head_dim, any.from, any.end, job.wide);
+      }
+      const int32_t slot = (b - first) * kKVBlockTokens;
+      const auto add = [&](int32_t i, int32_t n, Range slots) {
+        if (slots.empty()) return;
+        const float* weights = job.scores + int64_t{i} * kScoreStride + slot;
+        float* out = job.parts + i * job.part_stride + kPartHeader;
+        if (direct) {
+          Tiles::template add_of<kType>(
+              n, stored, weights, slots.from, slots.end, out, job.part_stride);
+        } else {
+          Tiles::template add_of<KVType::kF32>(
+              n, widened, weights, slots.from, slots.end, out, job.part_stride);
         }
-      });
-      const F highest = V::set1_f(V::largest(top));
-      F total = V::zero_f();
-      for_blocks(task, [&](int32_t first, int32_t last, int32_t from, int32_t end) {
-        for (int32_t v = 0; v < kScoreVectors; ++v) {
-          const auto counted = V::lanes(from - v * kLanes, end - v * kLanes);
-          const F scores = V::load(task.scratch + (first - from) + v * kLanes, counted);
-          const F weights = V::select(counted, exp<V>(V::sub(scores, highest)), V::zero_f());
-          V::store(s.weights[0] + v * kLanes, weights);
-          total = V::add(total, weights);
-        }
-        widen(task, task.v_plane, first, last, s);
-        add_values<1>(from, end, s);
-      });
-      s.total[0] = V::sum(total);
-      finish(task, head, 1, s);
+      };
+      for (int32_t i = 0; i < job.queries; i += kGroup) {
+        const int32_t n = lower(kGroup, job.queries - i);
+        add_group(job, i, n, block, add);
+      }
+    });
+  }
+  // Together what all queries of a group see of a block; before and after that, each alone.
+  template <class Add>
+  FARTHING_SIMD void add_group(const Job& job, int32_t i, int32_t n, Range block, Add add) {
+    const Range first = within(job.seen(i), block), last = within(job.seen(i + n - 1), block);
+    const Range common{last.from, first.end};
+    if (first.from == last.from && first.end == last.end) return add(i, n, first);
+    if (common.empty()) {
+      for (int32_t j = i; j < i + n; ++j) add(j, 1, within(job.seen(j), block));
+      return;
+    }
+    for (int32_t j = i; j < i + n; ++j) add(j, 1, {within(job.seen(j), block).from, common.from});
+    add(i, n, common);
+    for (int32_t j = i; j < i + n; ++j) add(j, 1, {common.end, within(job.seen(j), block).end});
+  }
+
+  // The parts of what the queries see of some positions. Whoever sees none of them has no part.
+  static void attend(const Job& job, Range positions) {
+    const Range any{higher(positions.from, job.seen().from), lower(positions.end, job.seen().end)};
+    score(job, any);
+    const int32_t start = any.from / kKVBlockTokens * kKVBlockTokens;  // of slot 0
+    for (int32_t i = 0; i < job.queries; ++i) {
+      const Range slots = within(job.seen(i), {start, any.end});
+      float* part = job.parts + i * job.part_stride;
+      std::memset(part, 0, static_cast<size_t>(job.part_stride) * sizeof(float));
+      if (!slots.empty()) {
+        soften(job.scores + int64_t{i} * kScoreStride, slots, job.task.softcap, part);
+      }
+    }
+    add_values(job, any);
+  }
+
+  // sum += part, both relative to their own highest score.
+  static void merge_part(const float* part, int64_t stride, bool first, float* sum) {
+    if (first) {
+      std::memcpy(sum, part, static_cast<size_t>(stride) * sizeof(float));
+      return;
+    }
+    const F highest = V::max(V::set1_f(sum[0]), V::set1_f(part[0]));
+    const F keep = exp2_weight<V>(V::sub(V::set1_f(sum[0]), highest));
+    const F take = exp2_weight<V>(V::sub(V::set1_f(part[0]), highest));
+    const auto both = [&](F x, F y) { return V::fma(y, take, V::mul(x, keep)); };
+    const float total = V::first(both(V::set1_f(sum[1]), V::set1_f(part[1])));
+    for (int64_t i = kPartHeader; i < stride; i += kLanes) {
+      V::store(sum + i, both(V::load(sum + i), V::load(part + i)));
+    }
+    sum[0] = V::first(highest);
+    sum[1] = total;
+  }
+  static void write(const AttentionTask& task, int32_t i, const float* sum) {
+    float* out =
+        task.out + i / task.n_heads * task.out_stride + int64_t{i % task.n_heads} * task.head_dim;
+    const F total = V::set1_f(sum[1]);
+    for (int32_t c = 0; c < task.head_dim; c += kLanes) {
+      V::store(out + c,
+               V::div(V::load(sum + kPartHeader + c), total),
+               V::first_lanes(task.head_dim - c));
     }
   }
 
-  FARTHING_SIMD int32_t padded_dim(const AttentionTask& task) {
-    return (task.head_dim + kLanes - 1) / kLanes * kLanes;
+  FARTHING_SIMD Range segment_of(int32_t segment) {
+    return {segment * kAttentionSegment, (segment + 1) * kAttentionSegment};
   }
 
-  static void run(const AttentionTask& task) {
-    Scratch s;
-    s.padded = padded_dim(task);
-    int32_t head = 0;
-    for (; head + 4 <= task.n_heads; head += 4) attend<4>(task, head, s);
-    const int32_t rest = task.n_heads - head;
-    if (rest == 3) attend<3>(task, head, s);
-    if (rest == 2) attend<2>(task, head, s);
-    if (rest == 1) attend<1>(task, head, s);
+  // ---- what the table offers ----
+
+  static void rows(const AttentionTask& task) {
+    const Job job(task);
+    pack(job);
+    const int32_t last = (job.seen().end - 1) / kAttentionSegment;
+    for (int32_t s = job.seen().from / kAttentionSegment; s <= last; ++s) {
+      attend(job, segment_of(s));
+      for (int32_t i = 0; i < job.queries; ++i) {
+        const int32_t first = job.seen(i).from / kAttentionSegment;
+        if (s < first || s > (job.seen(i).end - 1) / kAttentionSegment) continue;
+        merge_part(job.parts + i * job.part_stride,
+                   job.part_stride,
+                   s == first,
+                   job.merged + i * job.part_stride);
+      }
+    }
+    for (int32_t i = 0; i < job.queries; ++i) write(task, i, job.merged + i * job.part_stride);
   }
+
+  static void segment(const AttentionTask& task, int32_t segment, float* part) {
+    Job job(task);
+    job.parts = part;
+    pack(job);
+    attend(job, segment_of(segment));
+  }
+  static void merge(const AttentionTask& task, const float* parts, int32_t n_segments) {
+    const int64_t stride = attention_part_floats(task.head_dim);
+    float* sum = task.scratch;
+    for (int32_t h = 0; h < task.n_heads; ++h) {
+      for (int32_t s = 0; s < n_segments; ++s) {
+        merge_part(parts + (int64_t{s} * task.n_heads + h) * stride, stride, s == 0, sum);
+      }
+      write(task, h, sum);
+    }
+  }
+
+  // The textbook, query by query: all scores, softmax over them, then the weighted sum of values.
+  static void naive(const AttentionTask& task) {
+    for (int32_t i = 0; i < task.n_rows * task.n_heads; ++i) {
+      const int32_t row = i / task.n_heads;
+      const int64_t head = int64_t{i % task.n_heads} * task.head_dim;
+      AttentionTask one = task;
+      one.q += row * task.q_stride + head;
+      one.out += row * task.out_stride + head;
+      one.n_rows = one.n_heads = 1;
+      one.position += row;
+      const Job job(one);
+      pack(job);
+      attend(job, job.seen());
+      write(one, 0, job.parts);
+    }
+  }
+
+  static constexpr AttentionKernels kFns = {rows, segment, merge, naive};
 };
 
 }  // namespace

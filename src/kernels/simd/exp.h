@@ -27,6 +27,24 @@ FARTHING_SIMD typename V::F exp(typename V::F x) {
   return V::mul(p, V::as_float(power));
 }
 
+// 2^x for x <= 0, relative error below 2e-7, 1 at 0. Below -100 it stays at 2^-100: next to a weight
+// of 1 that is nothing, and its products with values of F16 are not subnormal, which would be slow.
+template <class V>
+FARTHING_SIMD typename V::F exp2_weight(typename V::F x) {
+  using F = typename V::F;
+  x = V::max(V::set1_f(-100.0f), x);
+  const F n = V::round(x);
+  const F r = V::sub(x, n);
+  // Least relative error on [-1/2, 1/2] with p(0) = 1, by iterated weights (Lawson's algorithm).
+  F p = V::set1_f(0x1.5bba14p-10f);
+  p = V::fma(p, r, V::set1_f(0x1.3cea88p-7f));
+  p = V::fma(p, r, V::set1_f(0x1.c6b752p-5f));
+  p = V::fma(p, r, V::set1_f(0x1.ebf9bcp-3f));
+  p = V::fma(p, r, V::set1_f(0x1.62e42ap-1f));
+  p = V::fma(p, r, V::set1_f(1.0f));
+  return V::times_power(p, n);
+}
+
 // Absolute error below 2e-7.
 template <class V>
 FARTHING_SIMD typename V::F tanh(typename V::F x) {

@@ -3,6 +3,7 @@
 
 #include <cstring>
 
+#include "core/block_table.h"
 #include "kernels/act.h"
 #include "kernels/simd/exp.h"
 
@@ -83,6 +84,21 @@ struct RowKernels {
       std::memcpy(out + 2 * i, halves, static_cast<size_t>(2 * (n - i)));
     }
   }
+  // The same values, kKVBlockTokens apart.
+  template <class Bits, void (*kStore)(const float*, int64_t, std::byte*)>
+  static void store_column(const float* x, int64_t n, std::byte* out) {
+    constexpr int64_t kPiece = 64;
+    alignas(64) Bits values[kPiece];
+    for (int64_t begin = 0; begin < n; begin += kPiece) {
+      const int64_t count = n - begin < kPiece ? n - begin : kPiece;
+      kStore(x + begin, count, reinterpret_cast<std::byte*>(values));
+      for (int64_t i = 0; i < count; ++i) {
+        std::memcpy(out + (begin + i) * kKVBlockTokens * static_cast<int64_t>(sizeof(Bits)),
+                    values + i,
+                    sizeof(Bits));
+      }
+    }
+  }
   // To nearest, ties to even; NaNs keep their upper bits and become quiet.
   FARTHING_SIMD I to_bf16(F x) {
     const I bits = V::as_int(x);
@@ -107,6 +123,31 @@ struct RowKernels {
       const auto mask = V::first_lanes(n - i);
       fn([i, mask](const float* p) { return V::load(p + i, mask); },
          [i, mask](float* p, F v) { V::store(p + i, v, mask); });
+    }
+  }
+
+  static void rope(const float* cos, const float* sin, int64_t n, bool adjacent, float* x) {
+    if (adjacent) return rope_adjacent(cos, sin, n, x);
+    for_vectors(n, [&](auto load, auto store) {
+      const F a = load(x), b = load(x + n), c = load(cos), s = load(sin);
+      store(x, V::sub(V::mul(a, c), V::mul(b, s)));
+      store(x + n, V::fma(a, s, V::mul(b, c)));
+    });
+  }
+  static void rope_adjacent(const float* cos, const float* sin, int64_t n, float* x) {
+    for (int64_t i = 0; i < n; i += kLanes) {  // pairs
+      const auto angles = V::first_lanes(n - i);
+      const F c = V::load(cos + i, angles), s = V::load(sin + i, angles);
+      const auto rotate = [&](float* pairs, int64_t values, F cc, F ss) {
+        const auto there = V::first_lanes(values);
+        const F v = V::load(pairs, there);
+        V::store(pairs, V::fma_alternate(v, cc, V::mul(V::swap_pairs(v), ss)), there);
+      };
+      const int64_t values = 2 * (n - i);
+      rotate(x + 2 * i, values, V::twice_low(c), V::twice_low(s));
+      if (values > kLanes) {
+        rotate(x + 2 * i + kLanes, values - kLanes, V::twice_high(c), V::twice_high(s));
+      }
     }
   }
 

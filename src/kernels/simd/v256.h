@@ -94,6 +94,7 @@ struct V256 {
   }
 
   // ---- floats ----
+  FARTHING_SIMD float first(F a) { return _mm256_cvtss_f32(a); }
   FARTHING_SIMD F zero_f() { return _mm256_setzero_ps(); }
   FARTHING_SIMD F set1_f(float x) { return _mm256_set1_ps(x); }
   FARTHING_SIMD F to_float(I a) { return _mm256_cvtepi32_ps(a); }
@@ -152,6 +153,18 @@ struct V256 {
   FARTHING_SIMD __m128i narrow(I a) {
     const I low = _mm256_and_si256(a, _mm256_set1_epi32(0xffff));
     return _mm_packus_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1));
+  }
+
+  FARTHING_SIMD F times_power(F a, F n) {  // n >= -126
+    return mul(a, as_float(shl<23>(add(round_to_int(n), set1(127)))));
+  }
+  FARTHING_SIMD F swap_pairs(F a) { return _mm256_permute_ps(a, 0xb1); }
+  FARTHING_SIMD F fma_alternate(F a, F b, F c) { return _mm256_fmaddsub_ps(a, b, c); }
+  FARTHING_SIMD F twice_low(F a) {
+    return _mm256_permutevar8x32_ps(a, _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3));
+  }
+  FARTHING_SIMD F twice_high(F a) {
+    return _mm256_permutevar8x32_ps(a, _mm256_setr_epi32(4, 4, 5, 5, 6, 6, 7, 7));
   }
 
   // ---- reductions, in fixed trees ----

@@ -110,6 +110,7 @@ struct V512 {
   }
 
   // ---- floats ----
+  FARTHING_SIMD float first(F a) { return _mm512_cvtss_f32(a); }
   FARTHING_SIMD F zero_f() { return _mm512_setzero_ps(); }
   FARTHING_SIMD F set1_f(float x) { return _mm512_set1_ps(x); }
   FARTHING_SIMD F to_float(I a) { return _mm512_cvtepi32_ps(a); }
@@ -156,6 +157,21 @@ struct V512 {
   }
   FARTHING_SIMD void store_low_bytes(int8_t* p, I a) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(a));
+  }
+
+  // a * 2^n, n a whole number.
+  FARTHING_SIMD F times_power(F a, F n) { return _mm512_scalef_ps(a, n); }
+  // Lanes 0 and 1, 2 and 3, ... in turn; a * b -+ c, minus in even lanes.
+  FARTHING_SIMD F swap_pairs(F a) { return _mm512_permute_ps(a, 0xb1); }
+  FARTHING_SIMD F fma_alternate(F a, F b, F c) { return _mm512_fmaddsub_ps(a, b, c); }
+  // Each of the lower (upper) eight lanes twice.
+  FARTHING_SIMD F twice_low(F a) {
+    return _mm512_permutexvar_ps(
+        _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7), a);
+  }
+  FARTHING_SIMD F twice_high(F a) {
+    return _mm512_permutexvar_ps(
+        _mm512_setr_epi32(8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13, 14, 14, 15, 15), a);
   }
 
   // ---- reductions, in fixed trees ----
