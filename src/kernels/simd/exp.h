@@ -27,8 +27,9 @@ FARTHING_SIMD typename V::F exp(typename V::F x) {
   return V::mul(p, V::as_float(power));
 }
 
-// 2^x for x <= 0, relative error below 2e-7, 1 at 0. Below -100 it stays at 2^-100: next to a weight
-// of 1 that is nothing, and its products with values of F16 are not subnormal, which would be slow.
+// 2^x for x <= 0, relative error below 2e-7, 1 at 0. Below -100 it stays at 2^-100: next to a
+// weight of 1 that is nothing, and its products with values of F16 are not subnormal, which would
+// be slow.
 template <class V>
 FARTHING_SIMD typename V::F exp2_weight(typename V::F x) {
   using F = typename V::F;
