@@ -162,6 +162,7 @@ asio::awaitable<bool> Connection::serve_one() {
 
 // More bytes into the buffer; false at the end of the stream, after an error or a timeout.
 asio::awaitable<bool> Connection::read_some() {
+  if (gone_) co_return false;  // watch() took the end of the stream: it is not told twice
   const size_t room = kBufferLimit - buffer_.size();
   const auto [code, n] =
       co_await socket_.async_read_some(buffer_.prepare(std::min<size_t>(room, 16384)), kNoThrow);
@@ -511,7 +512,7 @@ asio::awaitable<void> Connection::linger() {
   arm(kLingerTime);
   std::array<char, 16384> sink;
   uint64_t total = 0;
-  while (total < kLingerBytes && !timed_out_) {
+  while (total < kLingerBytes && !timed_out_ && !gone_) {
     const auto [code, n] = co_await socket_.async_read_some(asio::buffer(sink), kNoThrow);
     if (code) break;
     total += n;

@@ -340,5 +340,22 @@ TEST_F(HttpAbuseTest, CutOffAnywhere) {
   expect_back_at(baseline);
 }
 
+// The end of the stream that comes while an answer is made is seen once only: the connection must
+// not wait for it again (it did, until the idle timeout). Found by http_fuzz.
+TEST_F(HttpAbuseTest, NothingMoreToComeClosesAtOnce) {
+  start();
+  const Footprint baseline = settled();
+  const std::string two = post("/nothing", "Content-Length: 3\r\n", "abc") + get("");
+  for (int i = 0; i < 50; ++i) {
+    TestClient client(port_, 15000);
+    client.send(two);
+    client.shutdown_write();
+    while (client.read_response().status != 0) {
+    }
+    ASSERT_TRUE(client.at_end()) << i;
+  }
+  expect_back_at(baseline);
+}
+
 }  // namespace
 }  // namespace farthing
