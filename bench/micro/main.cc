@@ -6,6 +6,7 @@ int main(int argc, char** argv) {
     if (isa == farthing::Isa::kRef) continue;
     farthing::micro::register_rows(isa);
     farthing::micro::register_matmul(isa);
+    farthing::micro::register_attention(isa);
   }
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;

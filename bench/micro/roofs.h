@@ -49,5 +49,6 @@ inline constexpr int64_t kBeyondCaches = int64_t{256} << 20;
 // One function per file.
 void register_rows(Isa isa);
 void register_matmul(Isa isa);
+void register_attention(Isa isa);
 
 }  // namespace farthing::micro
