@@ -72,6 +72,7 @@ struct Engine::Impl {
 
   // The engine thread's own.
   std::map<RequestId, Active> active;
+  std::vector<const Sequence*> rows;  // of the logits at hand
   std::vector<Sampled> sampled;
   std::vector<Picked> picked;
   std::thread thread;
@@ -128,6 +129,7 @@ Result<std::unique_ptr<Engine>> Engine::start(const LoadedModel& model,
                                                    .kv_cache = options.kv_cache},
                                   *impl->pool);
   impl->sampled.resize(static_cast<size_t>(options.max_sequences));
+  impl->rows.reserve(static_cast<size_t>(options.max_sequences));
   impl->picked.reserve(static_cast<size_t>(options.max_sequences));
   impl->thread = std::thread([raw = impl.get()] { raw->loop(); });
   return std::unique_ptr<Engine>(new Engine(std::move(impl)));
@@ -258,7 +260,7 @@ bool Engine::Impl::is_stop(const Request& request, TokenId token) const {
 
 // Picks a token for every slice with logits, all rows in parallel, then publishes them in order.
 void Engine::Impl::sample(const Batch& batch, Matrix<float> logits) {
-  std::vector<const Sequence*> rows;
+  rows.clear();
   for (const Slice& slice : batch.slices) {
     if (slice.n_logits > 0) rows.push_back(slice.sequence);
   }
