@@ -380,10 +380,33 @@ TEST(Tokenizer, WorkGrowsWithTheTextOnly) {
   expect_linear(byte_level, "bytes random", random_ascii);
   for (const char* name : {"spm", "gemma4", "wordpiece"}) {
     const Tokenizer tokenizer = make(read_vocab(name));
-    for (const char* unit : {"a", " ", "\n"}) {
+    for (const char* unit : {"a", " ", "\n", "é", "🙂", "\u0301"}) {
       expect_linear(tokenizer, std::string(name) + " " + unit, repeated(unit));
     }
     expect_linear(tokenizer, std::string(name) + " random", random_ascii);
+  }
+}
+
+TEST(Tokenizer, WorkGrowsWithTheTextOnlyForEveryCutter) {
+  for (const fs::path& path : goldens_in("expected", ".json")) {
+    const Json golden = read_json(path);
+    if (golden["vocab"] != "bytes" || !golden["pre"][0].is_string()) continue;
+    const std::string pre = golden["pre"][0];
+    const Tokenizer tokenizer = make(byte_vocab(pre.c_str()));
+    for (const char* unit : {" ", "0", "é", "ab"}) {
+      expect_linear(tokenizer, pre + " " + unit, repeated(unit));
+    }
+  }
+}
+
+TEST(Tokenizer, WorkGrowsWithTheTextOnlyFromTokenizerJson) {
+  for (const char* name : {"llama3", "llama2", "bert"}) {
+    const auto tokenizer =
+        Tokenizer::from_json(read_file(kGoldens / "json" / fmt::format("{}.tokenizer.json", name)));
+    ASSERT_TRUE(tokenizer);
+    for (const char* unit : {"a", " ", "\n", "0", "é", "🙂", "e\u0301", "ab"}) {
+      expect_linear(*tokenizer, std::string(name) + ".json " + unit, repeated(unit));
+    }
   }
 }
 

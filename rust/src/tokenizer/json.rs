@@ -204,3 +204,29 @@ fn spell_pieces(tokenizer: &Tokenizer, decoding: &Decoding) -> Result<Pieces, St
     }
     Ok(pieces)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blocks::{mapped_bytes, Reuse};
+
+    /// Memory from the kernel is what once grew faster than the text (blocks.rs).
+    #[test]
+    fn memory_grows_with_the_text_only() {
+        for name in ["llama3", "llama2", "bert"] {
+            let path = format!("{}/../tests/golden/tokenizer/json/{name}.tokenizer.json", env!("CARGO_MANIFEST_DIR"));
+            let tokenizer = JsonTokenizer::new(&std::fs::read(path).unwrap()).unwrap();
+            for unit in ["a", " ", "é", "\u{301}", "ab"] {
+                let cost = |bytes: usize| {
+                    let text = unit.repeat(bytes / unit.len());
+                    let before = mapped_bytes();
+                    let _buffers = Reuse::new();
+                    tokenizer.encode(&text, EncodeOptions::default()).unwrap();
+                    mapped_bytes() - before
+                };
+                let (one, two) = (cost(1 << 20), cost(2 << 20));
+                assert!(one > 0 && two * 2 <= one * 5, "{name} {unit:?}: {one}, then {two} bytes");
+            }
+        }
+    }
+}

@@ -22,6 +22,8 @@ mod wpm;
 pub use json::JsonTokenizer;
 pub use vocab::{NamedIds, VocabInput, VocabTokenizer};
 
+use crate::blocks::Reuse;
+
 #[derive(Clone, Copy, Default)]
 pub struct EncodeOptions {
     pub add_special: bool,
@@ -53,6 +55,7 @@ impl Tokenizer {
         if bytes.len() > MAX_TEXT {
             return Err(format!("the text has {} bytes; at most {MAX_TEXT} can be encoded at once", bytes.len()));
         }
+        let _buffers = Reuse::new();
         let text = std::str::from_utf8(bytes)
             .map_err(|e| format!("the text is not UTF-8 at byte offset {}", e.valid_up_to()))?;
         match (self, options.guard.filter(|guard| text.contains(*guard))) {
