@@ -5,7 +5,8 @@
 
 Needs `tokenizers==0.23.*` and `gguf` from PyPI, and reference.cc built against llama.cpp (the one in the sdist of
 llama-cpp-python 0.3.36). Not part of ./check. Writes next to itself:
-  vocab/*.json        toy vocabularies in Vocab's terms (src/core/vocab.h), trained here on corpus.py
+  vocab/*.json        toy vocabularies in Vocab's terms (src/core/vocab.h), trained here on corpus.py (but see
+                      wordpiece())
   texts.json          the texts
   expected/*.json     per vocabulary and tokenizer.ggml.pre: ids of every text, with and without special tokens
   json/*.json         tokenizer.json files and their ids by Hugging Face tokenizers
@@ -111,6 +112,12 @@ def gemma4():
 
 
 def wordpiece():
+    """The trainer of WordPiece breaks ties at random: what it once gave is read again, if it is there."""
+    kept = HERE / "vocab" / "wordpiece.json"
+    return json.loads(kept.read_text()) if kept.exists() else train_wordpiece()
+
+
+def train_wordpiece():
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
