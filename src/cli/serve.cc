@@ -41,6 +41,7 @@ struct ServeFlags {
   int32_t max_queue = 128;
   double request_timeout = 600;
   double drain_timeout = 30;
+  double stall_timeout = 30;
   bool insecure = false;
   std::string api_key_file;
   std::string served_model_name;
@@ -70,6 +71,12 @@ void add_flags(CLI::App& verb, ServeFlags& flags) {
                   flags.drain_timeout,
                   "Seconds that running requests have to finish after SIGTERM")
       ->check(CLI::Range(0.0, 1e7))
+      ->type_name("SECONDS")
+      ->capture_default_str();
+  verb.add_option("--stall-timeout",
+                  flags.stall_timeout,
+                  "Seconds without a step, while work waits, after which /health is 503")
+      ->check(CLI::Range(0.001, 1e7))
       ->type_name("SECONDS")
       ->capture_default_str();
   verb.add_option("--api-key-file", flags.api_key_file, "File with one API key per line")
@@ -179,7 +186,8 @@ Status serve(ServeFlags flags) {
       .api_keys = std::move(keys),
       .cors_origins = flags.cors_origins,
       .start_time = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now()),
-      .version = version_line()};
+      .version = version_line(),
+      .stall_seconds = flags.stall_timeout};
   ServerOptions options{.host = flags.host, .port = flags.port};
   options.allow_public = flags.insecure || needs_key;
   options.handle_signals = true;

@@ -1,6 +1,7 @@
 #include "engine/engine.h"
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <map>
 #include <mutex>
@@ -69,6 +70,11 @@ struct Engine::Impl {
   std::vector<Command> mailbox;
   bool stopping = false;
   uint32_t next_request = 1;
+
+  // What progress() reads; times are Clock ticks, and 0 means never.
+  std::atomic<int32_t> n_open = 0;  // requests that were submitted and haven't ended
+  std::atomic<Clock::rep> work_came = 0;
+  std::atomic<Clock::rep> last_step = 0;
 
   // The engine thread's own.
   std::map<RequestId, Active> active;
@@ -174,7 +180,10 @@ Result<RequestId> Engine::submit(Request request, Sink sink) {
   {
     std::lock_guard lock(impl_->mutex);
     id = RequestId{impl_->next_request++};
-    impl_->mailbox.push_back(Submit{id, std::move(request), std::move(sink), Clock::now()});
+    const TimePoint now = Clock::now();
+    if (impl_->n_open == 0) impl_->work_came = now.time_since_epoch().count();
+    ++impl_->n_open;
+    impl_->mailbox.push_back(Submit{id, std::move(request), std::move(sink), now});
   }
   impl_->wake.notify_one();
   return id;
@@ -186,6 +195,15 @@ void Engine::cancel(RequestId id) {
     impl_->mailbox.push_back(Cancel{id});
   }
   impl_->wake.notify_one();
+}
+
+Progress Engine::progress() const {
+  const auto at = [](Clock::rep ticks) { return TimePoint(Clock::duration(ticks)); };
+  // In this order: if there is work, the time when it came has been written.
+  Progress progress{.working = impl_->n_open > 0};
+  progress.work_came = at(impl_->work_came);
+  if (const Clock::rep ticks = impl_->last_step; ticks != 0) progress.last_step = at(ticks);
+  return progress;
 }
 
 int32_t Engine::context() const {
@@ -249,6 +267,7 @@ void Engine::Impl::step() {
     const Matrix<float> logits = runner->forward(batch);
     sample(batch, logits);
     scheduler->commit(batch, picked);
+    last_step = Clock::now().time_since_epoch().count();
   }
   publish_ended();
 }
@@ -333,6 +352,7 @@ void Engine::Impl::publish_ended() {
             span(entry.submitted, entry.started == TimePoint{} ? Clock::now() : entry.started),
         .prefill_seconds = span(entry.started, entry.first_token),
         .decode_seconds = span(entry.first_token, entry.last_token)};
+    --n_open;
     entry.sink(std::move(end));
     active.erase(it);
   }

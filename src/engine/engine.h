@@ -12,6 +12,7 @@
 
 #include "base/result.h"
 #include "core/event.h"
+#include "core/progress.h"
 #include "core/request.h"
 #include "engine/loaded_model.h"
 #include "kernels/isa.h"
@@ -48,6 +49,9 @@ class Engine {
   // Any thread. The request ends with FinishReason::kCancelled within one step; unknown ids are
   // ignored.
   void cancel(RequestId id);
+
+  // Any thread, and never waits: it answers even while a step hangs.
+  Progress progress() const;
 
   int32_t context() const;  // most tokens of one sequence
   int32_t n_threads() const;

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <map>
 #include <mutex>
@@ -163,6 +164,30 @@ TEST(Engine, ResultsDoNotDependOnCompany) {
     EXPECT_EQ(heard.text, reference.text) << c.name;
     for (Listener& other : others) other.wait();
   }
+}
+
+TEST(Engine, ProgressTellsOfWorkAndSteps) {
+  auto engine = start(small());
+  EXPECT_FALSE(engine->progress().working);
+  EXPECT_FALSE(engine->progress().last_step);
+  const TimePoint before = Clock::now();
+  Listener listener;
+  Progress during;
+  std::atomic<bool> seen = false;
+  const Engine::Sink heard = listener.sink();
+  ASSERT_TRUE(engine->submit(request_of(10, 5), [&](Event event) {
+    if (!seen.exchange(true)) during = engine->progress();
+    heard(std::move(event));
+  }));
+  listener.wait();
+  EXPECT_TRUE(during.working);
+  EXPECT_FALSE(during.last_step);  // the first token is said before its step has ended
+  EXPECT_GE(during.work_came, before);
+  const Progress after = engine->progress();
+  EXPECT_FALSE(after.working);
+  ASSERT_TRUE(after.last_step);
+  EXPECT_GT(*after.last_step, during.work_came);
+  EXPECT_LE(*after.last_step, Clock::now());
 }
 
 TEST(Engine, NaiveAttentionPicksTheSameTokens) {

@@ -12,6 +12,7 @@
 
 #include "base/result.h"
 #include "core/event.h"
+#include "core/progress.h"
 #include "core/request.h"
 #include "text/chat_template.h"
 
@@ -48,6 +49,8 @@ class Backend {
   // As Engine: the sink is called on the engine's thread, and never after its RequestEnd.
   virtual Result<RequestId> submit(Request request, Sink sink) = 0;
   virtual void cancel(RequestId id) = 0;
+  // Never waits for the engine.
+  virtual Progress progress() const = 0;
 };
 
 }  // namespace farthing

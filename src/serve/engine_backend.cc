@@ -73,4 +73,8 @@ void EngineBackend::cancel(RequestId id) {
   engine_.cancel(id);
 }
 
+Progress EngineBackend::progress() const {
+  return engine_.progress();
+}
+
 }  // namespace farthing

@@ -24,6 +24,7 @@ class EngineBackend final : public Backend {
   Result<std::vector<TokenId>> chat_prompt(ChatInput input) const override;
   Result<RequestId> submit(Request request, Sink sink) override;
   void cancel(RequestId id) override;
+  Progress progress() const override;
 
  private:
   const LoadedModel& model_;

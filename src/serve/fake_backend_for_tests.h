@@ -52,6 +52,9 @@ class FakeBackend final : public Backend {
   }
 
   ModelInfo& mutable_info() { return info_; }
+  // Before anybody else uses the backend.
+  Progress& mutable_progress() { return progress_; }
+  Progress progress() const override { return progress_; }
   const ModelInfo& info() const override { return info_; }
 
   Result<std::vector<TokenId>> encode(std::string_view text,
@@ -218,6 +221,7 @@ class FakeBackend final : public Backend {
   }
 
   ModelInfo info_;
+  Progress progress_;
   std::vector<std::string> pieces_;
   mutable std::mutex mutex_;
   std::condition_variable wake_;

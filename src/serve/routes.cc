@@ -240,11 +240,12 @@ std::variant<HttpReply, ApiCall> Routes::handle(const HttpRequest& request,
       return detokenize(request.body);
     case RouteId::kApplyTemplate:
       return apply_template(request.body);
-    case RouteId::kHealth:
     case RouteId::kLive:
-      return health(/*ready_only=*/false, moment);
+      return live(moment);
+    case RouteId::kHealth:
+      return health(/*for_new_work=*/false, moment);
     case RouteId::kReady:
-      return health(/*ready_only=*/true, moment);
+      return health(/*for_new_work=*/true, moment);
     case RouteId::kVersion:
       return json_reply({{"version", options_.version}});
     case RouteId::kChat:
@@ -274,9 +275,34 @@ HttpReply Routes::one_model(std::string_view path) const {
        .code = "model_not_found"});
 }
 
-HttpReply Routes::health(bool ready_only, const ServerMoment& moment) const {
-  HttpReply reply = json_reply({{"status", moment.draining ? "draining" : "ok"}});
-  if (ready_only && moment.draining) reply.status = 503;
+// That the process answers, whatever its engine does.
+HttpReply Routes::live(const ServerMoment& moment) const {
+  return json_reply({{"status", moment.draining ? "draining" : "ok"}});
+}
+
+// Health is the age of the last step: a server whose engine hangs isn't well, however fast it says
+// so.
+HttpReply Routes::health(bool for_new_work, const ServerMoment& moment) const {
+  const Progress progress = backend_.progress();
+  const double silent = progress.silent_seconds(moment.now);
+  const bool stalled = silent >= options_.stall_seconds;
+  Json body = {{"status",
+                stalled           ? "stalled"
+                : moment.draining ? "draining"
+                                  : "ok"},
+               {"working", progress.working},
+               {"last_step_age_seconds", nullptr}};
+  if (progress.last_step) {
+    body["last_step_age_seconds"] = std::max(0.0, seconds_between(*progress.last_step, moment.now));
+  }
+  if (stalled) {
+    body["message"] =
+        fmt::format("work is waiting, and no step has ended for {:.1f} s (the limit is {:g} s)",
+                    silent,
+                    options_.stall_seconds);
+  }
+  HttpReply reply = json_reply(body);
+  if (stalled || (for_new_work && moment.draining)) reply.status = 503;
   return reply;
 }
 

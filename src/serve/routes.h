@@ -22,6 +22,7 @@ struct RouteOptions {
   std::vector<std::string> cors_origins;  // exact origins, or "*"
   int64_t start_time = 0;                 // seconds since 1970; "created" of the model
   std::string version;
+  double stall_seconds = 30;  // /health is 503 when work has waited that long without a step
 };
 
 // What changes from request to request.
@@ -53,7 +54,8 @@ class Routes {
   HttpReply tokenize(const std::string& body) const;
   HttpReply detokenize(const std::string& body) const;
   HttpReply apply_template(const std::string& body) const;
-  HttpReply health(bool ready_only, const ServerMoment& moment) const;
+  HttpReply live(const ServerMoment& moment) const;
+  HttpReply health(bool for_new_work, const ServerMoment& moment) const;
 
   const Backend& backend_;
   RouteOptions options_;

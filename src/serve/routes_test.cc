@@ -133,6 +133,38 @@ TEST_F(RoutesTest, Health) {
   EXPECT_EQ(status(head("POST", "/tokenize"), true), 0);
 }
 
+TEST_F(RoutesTest, HealthIsTheAgeOfTheLastStep) {
+  const TimePoint start = TimePoint(std::chrono::hours(5));
+  const auto ask = [&](const char* path, double seconds, int expected) {
+    const auto later =
+        std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+    const auto result = routes_.handle({head("GET", path), ""}, {.now = start + later});
+    const auto& reply = std::get<HttpReply>(result);
+    EXPECT_EQ(reply.status, expected) << path << " after " << seconds << " s: " << reply.body;
+    return Json::parse(reply.body);
+  };
+  Progress& progress = backend_.mutable_progress();
+  EXPECT_EQ(ask("/health", 1000, 200)["last_step_age_seconds"], nullptr);
+  // Idle since a step long ago: nothing is wrong.
+  progress.last_step = start;
+  EXPECT_EQ(ask("/health", 1000, 200)["last_step_age_seconds"], 1000);
+  // Work came to the idle engine: its time counts from there, not from the old step.
+  progress.working = true;
+  progress.work_came = start + std::chrono::seconds(100);
+  EXPECT_EQ(ask("/health", 129, 200)["status"], "ok");
+  const Json stalled = ask("/health", 130, 503);
+  EXPECT_EQ(stalled["status"], "stalled");
+  EXPECT_EQ(stalled["working"], true);
+  EXPECT_EQ(stalled["message"],
+            "work is waiting, and no step has ended for 30.0 s (the limit is 30 s)");
+  EXPECT_EQ(ask("/readyz", 130, 503)["status"], "stalled");
+  EXPECT_EQ(ask("/livez", 130, 200)["status"], "ok");
+  // A step ends, and it is well again.
+  progress.last_step = start + std::chrono::seconds(131);
+  EXPECT_EQ(ask("/health", 160, 200)["last_step_age_seconds"], 29);
+  EXPECT_EQ(ask("/health", 161, 503)["status"], "stalled");
+}
+
 TEST_F(RoutesTest, TokenizeAndBack) {
   EXPECT_EQ(post("/tokenize", R"({"prompt":"Hi"})")["tokens"], Json::parse("[256,72,105]"));
   EXPECT_EQ(post("/tokenize", R"({"text":"Hi","model":"m"})")["count"], 3);
