@@ -12,6 +12,7 @@
 #include "base/mapped_file.h"
 #include "cli/chat.h"
 #include "cli/io.h"
+#include "cli/limits.h"
 #include "cli/run_options.h"
 #include "cli/session.h"
 #include "cli/terminal.h"
@@ -48,13 +49,14 @@ Result<std::optional<std::string>> find_prompt(const RunOptions& options) {
   return std::optional(std::move(text));
 }
 
-std::string answer_json(const Answer& answer) {
+std::string answer_json(const Answer& answer, const std::optional<DecodeUse>& use) {
   std::string json = "{\"text\":";
   append_json_string(json, answer.text);
-  json += fmt::format(",\"finish_reason\":\"{}\",\"usage\":{},\"timings\":{}}}\n",
+  json += fmt::format(",\"finish_reason\":\"{}\",\"usage\":{},\"timings\":{},\"limits\":{}}}\n",
                       finish_name(answer.reason),
                       usage_json(answer.usage),
-                      timings_json(answer.usage, answer.timings));
+                      timings_json(answer.usage, answer.timings),
+                      use ? limit_json(*use).dump() : "null");
   return json;
 }
 
@@ -76,9 +78,16 @@ Status answer_once(Session& session, const RunOptions& options, const std::strin
     if (options.json) return Status();
     return write_stdout(terminal ? terminal_text(piece) : std::string(piece));
   }));
-  FARTHING_TRY_VOID(write_stdout(options.json ? answer_json(answer) : "\n"));
+  // Measured only for somebody who looks: a pipe waits for its end.
+  std::optional<DecodeUse> use;
+  if (options.json || is_terminal(STDERR_FILENO)) use = session.limits(answer);
+  FARTHING_TRY_VOID(write_stdout(options.json ? answer_json(answer, use) : "\n"));
   const Style style = style_for(STDERR_FILENO);
-  fmt::print(stderr, "{}{}{}", style.dim, session.statistics(answer), style.reset);
+  fmt::print(stderr,
+             "{}{}{}",
+             style.dim,
+             session.statistics(answer) + (use ? limit_words(*use) : ""),
+             style.reset);
   if (answer.reason == FinishReason::kCancelled) return Error{ErrorKind::kInterrupted, ""};
   return {};
 }

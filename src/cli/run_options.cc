@@ -86,7 +86,8 @@ void add_run_options(CLI::App& verb, RunOptions& o) {
       ->check(CLI::Validator(check_stop, ""))
       ->type_name("TEXT");
   verb.add_flag("--raw", o.raw, "Complete the prompt as it is, without the chat template");
-  verb.add_flag("--json", o.json, "Print one JSON object: text, finish_reason, usage, timings");
+  verb.add_flag(
+      "--json", o.json, "Print one JSON object: text, finish_reason, usage, timings, limits");
 }
 
 Status check_run_options(const RunOptions& options) {

@@ -84,6 +84,14 @@ std::string Session::statistics(const Answer& answer) const {
       options_->sampling.seed);
 }
 
+std::optional<DecodeUse> Session::limits(const Answer& answer) const {
+  const auto roofs = glance_at_machine(engine_->isa(), engine_->n_threads());
+  if (!roofs) return std::nullopt;
+  const ModelCost cost(
+      *model_->model, options_->model.load.weights, options_->model.engine.kv_type);
+  return decode_use(cost, answer, *roofs);
+}
+
 std::string Session::short_statistics(const Answer& answer) const {
   return fmt::format("[{} + {} tokens, first after {:.2f} s, then {:.1f} tokens/s, {}]",
                      answer.usage.prompt_tokens,

@@ -2,12 +2,14 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/json.h"
 #include "base/result.h"
 #include "cli/generation.h"
 #include "cli/interrupts.h"
+#include "cli/limits.h"
 #include "cli/run_options.h"
 #include "engine/engine.h"
 #include "engine/loaded_model.h"
@@ -35,7 +37,10 @@ class Session {
 
   // Lines for stderr: tokens, speed, time to the first token, memory, ISA, threads, seed.
   std::string statistics(const Answer& answer) const;
-  // The same in one short line.
+  // What limited decoding; measures the machine for a tenth of a second. None if there is nothing
+  // to say.
+  std::optional<DecodeUse> limits(const Answer& answer) const;
+  // As statistics, in one short line.
   std::string short_statistics(const Answer& answer) const;
 
  private:

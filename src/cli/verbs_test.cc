@@ -211,6 +211,8 @@ TEST_F(Verbs, RunGivesTheSameTextHoweverItIsAsked) {
   EXPECT_EQ(answer["usage"]["completion_tokens"], 12);
   EXPECT_EQ(answer["finish_reason"], "length");
   EXPECT_GT(answer["timings"]["prompt_per_second"].get<double>(), 0);
+  EXPECT_GT(answer["limits"]["read_fraction"].get<double>(), 0);
+  EXPECT_TRUE(answer["limits"]["limited_by"].is_string());
 }
 
 TEST_F(Verbs, RunSamplesBySeed) {

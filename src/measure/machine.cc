@@ -17,13 +17,15 @@ namespace farthing {
 namespace {
 
 constexpr double kSecondsPerFigure = 0.2;
+constexpr double kSecondsAtAGlance = 0.01;
+constexpr int64_t kMostAtAGlance = int64_t{128} << 20;  // bytes
 constexpr int64_t kMiB = int64_t{1} << 20;
 
-// Best rate of `work`, which returns how much it did, over about kSecondsPerFigure; at least twice.
+// Best rate of `work`, which returns how much it did, over about so many seconds; at least twice.
 template <class Work>
-double best_rate(Work work) {
+double best_rate(double seconds_per_figure, Work work) {
   double best = 0, spent = 0;
-  for (int i = 0; i < 2 || spent < kSecondsPerFigure; ++i) {
+  for (int i = 0; i < 2 || spent < seconds_per_figure; ++i) {
     const TimePoint start = Clock::now();
     const double amount = work();
     const double seconds = std::max(1e-9, seconds_between(start, Clock::now()));
@@ -34,9 +36,9 @@ double best_rate(Work work) {
 }
 
 // Every thread does the same number of rounds of a peak loop, in pieces.
-double peak_rate(ThreadTeam& team, int64_t (*loop)(int64_t)) {
+double peak_rate(ThreadTeam& team, double seconds, int64_t (*loop)(int64_t)) {
   constexpr int64_t kPiecesPerThread = 32;
-  return best_rate([&] {
+  return best_rate(seconds, [&] {
     std::atomic<int64_t> operations = 0;
     team.parallel_for(kPiecesPerThread * team.size(), 1, [&](int64_t begin, int64_t end) {
       operations += loop(end - begin);
@@ -45,11 +47,11 @@ double peak_rate(ThreadTeam& team, int64_t (*loop)(int64_t)) {
   });
 }
 
-double read_rate(ThreadTeam& team, const PeakKernels& peak, const Buffer& memory) {
+double read_rate(ThreadTeam& team, double seconds, const PeakKernels& peak, const Buffer& memory) {
   double best = 0;
   // Which distance is best differs among machines; a plain loop alone would understate some.
   for (int64_t ahead : {0, 1024, 4096}) {
-    const double rate = best_rate([&] {
+    const double rate = best_rate(seconds, [&] {
       std::atomic<uint64_t> checksum = 0;
       team.parallel_for(static_cast<int64_t>(memory.size()), kMiB, [&](int64_t begin, int64_t end) {
         checksum += peak.read(memory.data() + begin, end - begin, ahead);
@@ -65,9 +67,9 @@ MachineSpeed::Rates measure_rates(const PeakKernels& peak, int32_t threads, cons
   ThreadTeam team(threads);
   MachineSpeed::Rates rates;
   rates.threads = threads;
-  rates.read_gb_per_s = read_rate(team, peak, memory) * 1e-9;
-  rates.int8_gops = peak_rate(team, peak.int8_dot) * 1e-9;
-  rates.f32_gflops = peak_rate(team, peak.f32_fma) * 1e-9;
+  rates.read_gb_per_s = read_rate(team, kSecondsPerFigure, peak, memory) * 1e-9;
+  rates.int8_gops = peak_rate(team, kSecondsPerFigure, peak.int8_dot) * 1e-9;
+  rates.f32_gflops = peak_rate(team, kSecondsPerFigure, peak.f32_fma) * 1e-9;
   return rates;
 }
 
@@ -77,6 +79,13 @@ int64_t bytes_to_read() {
   const int64_t cache = std::max<int64_t>(0, sysconf(_SC_LEVEL3_CACHE_SIZE));
   const int64_t wanted = std::clamp(2 * cache, 128 * kMiB, 1024 * kMiB);
   return std::max(kMiB, std::min(wanted, memory_budget().available / 4) / kMiB * kMiB);
+}
+
+// Pages that were never written may all be one page of zeroes.
+Result<Buffer> written_memory(int64_t bytes) {
+  FARTHING_TRY(Buffer memory, Buffer::allocate(static_cast<size_t>(bytes), true));
+  for (int64_t i = 0; i < bytes; i += 4096) memory.data()[i] = static_cast<std::byte>(i >> 12);
+  return memory;
 }
 
 Json to_json(const MachineSpeed::Rates& rates) {
@@ -97,14 +106,21 @@ Json names_of(const std::vector<Isa>& isas) {
 Result<MachineSpeed> measure_machine(Isa isa, int32_t threads) {
   MachineSpeed speed;
   speed.read_bytes = bytes_to_read();
-  FARTHING_TRY(const Buffer memory, Buffer::allocate(static_cast<size_t>(speed.read_bytes), true));
-  // Pages that were never written may all be one page of zeroes.
-  for (int64_t i = 0; i < speed.read_bytes; i += 4096)
-    memory.data()[i] = static_cast<std::byte>(i >> 12);
+  FARTHING_TRY(const Buffer memory, written_memory(speed.read_bytes));
   const PeakKernels& peak = peak_kernels(isa);
   speed.one = measure_rates(peak, 1, memory);
   speed.all = threads == 1 ? speed.one : measure_rates(peak, threads, memory);
   return speed;
+}
+
+Result<MachineSpeed::Rates> glance_at_machine(Isa isa, int32_t threads) {
+  FARTHING_TRY(const Buffer memory, written_memory(std::min(bytes_to_read(), kMostAtAGlance)));
+  const PeakKernels& peak = peak_kernels(isa);
+  ThreadTeam team(threads);
+  return MachineSpeed::Rates{
+      .threads = threads,
+      .read_gb_per_s = read_rate(team, kSecondsAtAGlance, peak, memory) * 1e-9,
+      .int8_gops = peak_rate(team, kSecondsAtAGlance, peak.int8_dot) * 1e-9};
 }
 
 Json speed_json(const MachineSpeed& speed) {

@@ -26,6 +26,10 @@ struct MachineSpeed {
 // kNoResource if there is no memory to read.
 Result<MachineSpeed> measure_machine(Isa isa, int32_t threads);
 
+// The same rates of `threads` threads at a glance, in about a tenth of a second: good for words
+// like "most of", not for comparisons. f32_gflops stays 0.
+Result<MachineSpeed::Rates> glance_at_machine(Isa isa, int32_t threads);
+
 // {"read_test_bytes", "one_thread": {...}, "all_threads": {...}}
 Json speed_json(const MachineSpeed& speed);
 

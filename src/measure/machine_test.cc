@@ -26,6 +26,14 @@ TEST(Peak, LoopsCountWhatTheyDoAndReadEveryByte) {
   }
 }
 
+TEST(Machine, AGlanceFindsTheRatesThatWordsNeed) {
+  const auto rates = glance_at_machine(best_isa(), 2);
+  ASSERT_TRUE(rates);
+  EXPECT_EQ(rates->threads, 2);
+  EXPECT_GT(rates->read_gb_per_s, 0);
+  EXPECT_GT(rates->int8_gops, 0);
+}
+
 TEST(Machine, ReportHasPositiveRatesAndARowForEachFormat) {
   const auto speed = measure_machine(best_isa(), 2);
   ASSERT_TRUE(speed);
