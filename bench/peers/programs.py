@@ -56,7 +56,7 @@ def environment():
     return {k: v for k, v in os.environ.items() if not k.startswith(("FARTHING_", "LLAMA_ARG_"))}
 
 
-def output_of(command):
+def output_of(command, errors_too=False):
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, errors="replace",
                               env=environment(), stdin=subprocess.DEVNULL, check=False)
@@ -65,7 +65,7 @@ def output_of(command):
     if done.returncode != 0:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-3:]
         raise Failure(f"{shlex.join(command)}: exit {done.returncode}: {' | '.join(said)}")
-    return done.stdout
+    return done.stdout + done.stderr if errors_too else done.stdout
 
 
 def json_of(command):
@@ -163,7 +163,7 @@ class Peer:
     def run(self, plan, job, model):
         command = self.command(plan, job, model)
         if job == "batch":
-            return wanted(batched_figures(output_of(command)), plan, job)
+            return wanted(batched_figures(output_of(command, errors_too=True)), plan, job)
         figures = {}
         for row in json_of(command):
             n_prompt, n_gen, n_depth = row["n_prompt"], row["n_gen"], row.get("n_depth", 0)
@@ -183,7 +183,7 @@ class Peer:
 
 
 def batched_figures(text):
-    """llama-batched-bench's table: PP, TG, B, N_KV, T_PP, S_PP, T_TG, S_TG, T, S."""
+    """llama-batched-bench's table, on standard error with some: PP, TG, B, N_KV, T_PP, S_PP, T_TG, S_TG, T, S."""
     figures = {}
     for line in text.splitlines():
         cells = line.strip().strip("|").split("|")

@@ -38,7 +38,7 @@ print(json.dumps([{"n_prompt": p, "n_gen": n, "n_depth": d, "avg_ts": 100.0 * (i
 FAKE_BATCHED = """#!/bin/sh
 echo '|    PP |     TG |    B |   N_KV |   T_PP s | S_PP t/s |   T_TG s | S_TG t/s |      T s |    S t/s |'
 echo '|-------|--------|------|--------|----------|----------|----------|----------|----------|----------|'
-echo '|     8 |      4 |    2 |     24 |    0.100 |   160.00 |    0.100 |    77.00 |    0.200 |   120.00 |'
+echo '|     8 |      4 |    2 |     24 |    0.100 |   160.00 |    0.100 |    77.00 |    0.200 |   120.00 |' $TABLE_TO
 """
 
 
@@ -52,7 +52,8 @@ if "--version" in sys.argv:
     sys.exit(0)
 args = dict(zip(sys.argv[2::2], sys.argv[3::2]))
 prompt, gen, depths, batches = ([int(n) for n in args.get(flag, default).split(",")]
-                                for flag, default in (("--prompt", "0"), ("--gen", "0"), ("--depth", "0"), ("--batch", "1")))
+                                for flag, default in (("--prompt", "0"), ("--gen", "0"), ("--depth", "0"),
+                                                      ("--batch", "1")))
 names = [programs.test_name(*prompt, 0)] if prompt[0] else []
 names += [programs.test_name(0, *gen, depth) for depth in depths]
 names += [programs.test_name(0, *gen, *prompt, n) for n in batches]
@@ -79,7 +80,7 @@ class Run(unittest.TestCase):
 
     def fake_peer(self, help_text):
         script(self.folder.name, "llama-bench", FAKE_BENCH.replace("HELP", help_text))
-        script(self.folder.name, "llama-batched-bench", FAKE_BATCHED)
+        script(self.folder.name, "llama-batched-bench", FAKE_BATCHED.replace("$TABLE_TO", ">&2"))
 
     def run_it(self, farthing, *more):
         raw = pathlib.Path(self.folder.name) / "raw.json"
@@ -171,7 +172,7 @@ class Report(unittest.TestCase):
 
     def test_batched_figures(self):
         text = FAKE_BATCHED + "| 128 | 64 | 32 | 6144 | 1.0 | 2.0 | 3.0 | 682.5 | 5.0 | 6.0 |\nmain: | 1 | 2 |\n"
-        text = text.replace("echo '", "").replace("|'", "|")
+        text = text.replace("echo '", "").replace("|' $TABLE_TO", "|").replace("|'", "|")
         self.assertEqual(programs.batched_figures(text), {"2 x tg4 @ d8": 77.0, "32 x tg64 @ d128": 682.5})
 
 
