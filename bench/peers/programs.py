@@ -12,6 +12,7 @@ import shlex
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 
 TIMEOUT = 3600  # seconds of one program
@@ -58,8 +59,9 @@ def environment():
 
 def output_of(command, errors_too=False):
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, errors="replace",
-                              env=environment(), stdin=subprocess.DEVNULL, check=False)
+        with tempfile.TemporaryDirectory() as folder:  # some leave a log where they run
+            done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, errors="replace",
+                                  env=environment(), stdin=subprocess.DEVNULL, cwd=folder, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Failure(f"{shlex.join(command)}: {error}") from error
     if done.returncode != 0:
@@ -90,7 +92,7 @@ class Farthing:
     name = "farthing"
 
     def __init__(self, binary, flags=()):
-        self.binary, self.flags = str(binary), list(flags)
+        self.binary, self.flags = str(pathlib.Path(binary).resolve()), list(flags)
         self.report = None  # JSON of the last job: the machine's limits and how much was reached
 
     def version(self):
@@ -123,7 +125,7 @@ class Peer:
     """A folder with llama-bench, llama-batched-bench and perhaps llama-server."""
 
     def __init__(self, name, folder, bench_flags="", batched_flags=""):
-        self.name, self.folder = name, pathlib.Path(folder)
+        self.name, self.folder = name, pathlib.Path(folder).resolve()
         self.bench_flags, self.batched_flags = shlex.split(bench_flags), shlex.split(batched_flags)
         self._help = None
 

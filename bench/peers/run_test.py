@@ -2,6 +2,7 @@
 """bench/peers/run with a made-up peer whose figures are known: usage: run_test.py FARTHING"""
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -36,6 +37,7 @@ print(json.dumps([{"n_prompt": p, "n_gen": n, "n_depth": d, "avg_ts": 100.0 * (i
                   for i, (p, n, d) in enumerate(rows)]))
 """
 FAKE_BATCHED = """#!/bin/sh
+>leaves-a.log
 echo '|    PP |     TG |    B |   N_KV |   T_PP s | S_PP t/s |   T_TG s | S_TG t/s |      T s |    S t/s |'
 echo '|-------|--------|------|--------|----------|----------|----------|----------|----------|----------|'
 echo '|     8 |      4 |    2 |     24 |    0.100 |   160.00 |    0.100 |    77.00 |    0.200 |   120.00 |' $TABLE_TO
@@ -84,7 +86,7 @@ class Run(unittest.TestCase):
 
     def run_it(self, farthing, *more):
         raw = pathlib.Path(self.folder.name) / "raw.json"
-        command = [sys.executable, str(HERE / "run"), str(TOY), "--no-llama-cpp", "--peer", f"fake={self.folder.name}",
+        command = [sys.executable, str(HERE / "run"), os.path.relpath(TOY), "--no-llama-cpp", "--peer", f"fake={self.folder.name}",
                    "--farthing", farthing, "--most-busy", "1", "--reps", "1", "--prompt", "16", "--gen", "4",
                    "--depth", "32,64", "--batch", "2", "--batch-prompt", "8", "--batch-gen", "4", "--context", "512",
                    "--json", str(raw), *more]
@@ -104,6 +106,7 @@ class Run(unittest.TestCase):
             self.assertIn(f"| {TOY.name} | {test} |", done.stdout)
         self.assertNotIn(self.folder.name, done.stdout)
         self.assertEqual(len(results["machines"]), 3)
+        self.assertFalse(list(pathlib.Path().glob("*.log")), "what a peer left where this runs")
 
     def test_rounds_take_turns_and_go_on_from_a_file(self):
         done, results = self.run_it(self.fake, "--rounds", "2", "--jobs", "single")
