@@ -86,7 +86,8 @@ void Activations::put(int64_t token, int64_t begin, int64_t end) {
 void multiply(const Exec& exec, const Activations& x, std::span<const Projection> projections) {
   int64_t n_tiles = 0;
   for (const Projection& p : projections) n_tiles += p.weight->n_tiles();
-  exec.team->parallel_for(n_tiles, 1, [&](int64_t begin, int64_t end) {
+  constexpr int64_t kGrain = 2;  // kernels for many tokens take tiles in pairs
+  exec.team->parallel_for(n_tiles, kGrain, [&](int64_t begin, int64_t end) {
     int64_t first = 0;  // of the projection at hand
     for (const Projection& p : projections) {
       const int64_t from = std::max(begin, first) - first;
