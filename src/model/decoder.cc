@@ -44,13 +44,16 @@ Matrix<float> Decoder::forward(const Batch& batch, const KVStore& store) {
   Residual residual{.eps = spec.rms_eps};
   for (int32_t i = 0; i < spec.n_layers(); ++i) {
     const LayerWeights& w = model_->weights.layers[static_cast<size_t>(i)];
-    residual.to_delta = spec.layers[static_cast<size_t>(i)].post_norms;
+    const bool to_delta =
+        spec.layers[static_cast<size_t>(i)].post_norms || batch.n_tokens() >= kManyTokens;
+    residual.to_delta = to_delta || !w.o_bias.empty();
     residual.norm = w.attn_norm;
     attention_mixer(exec_, spec, i, w, residual, kv, ws_);
-    residual.pending = w.attn_post_norm;
+    residual.output_done(w.attn_post_norm);
+    residual.to_delta = to_delta || !w.down_bias.empty();
     residual.norm = w.ffn_norm;
     dense_ffn(exec_, spec.ffn(i), w, residual, ws_);
-    residual.pending = w.ffn_post_norm;
+    residual.output_done(w.ffn_post_norm);
   }
   residual.norm = model_->weights.final_norm;
   return head(batch, residual);

@@ -36,6 +36,7 @@ void multiply_tiles(const KernelTable& kernels,
       .accumulate = p.add,
   });
   if (p.bias.empty()) return;
+  CHECK(!p.add);
   const int64_t first = begin * kTileRows;
   const int64_t count = std::min(end * kTileRows, p.weight->rows) - first;
   for (int64_t t = 0; t < rows.rows; ++t)

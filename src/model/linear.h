@@ -20,7 +20,7 @@ struct Projection {
   const WeightMatrix* weight = nullptr;  // [rows][cols]
   WeightVector bias;                     // [rows], or empty
   Matrix<float> out;                     // [n_tokens][rows]
-  bool add = false;                      // to out
+  bool add = false;                      // to out; not with a bias
 };
 
 // The input of one or more projections: f32 rows and, where a weight type asks for it, the same as

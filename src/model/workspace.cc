@@ -81,9 +81,11 @@ Result<Workspace> Workspace::create(const ModelSpec& spec, int32_t max_tokens, i
 }
 
 void absorb_delta(const Exec& exec, const Residual& residual, int64_t token, Workspace& ws) {
-  if (residual.pending.empty()) return;
+  if (!residual.pending) return;
   float* delta = ws.delta.row(token);
-  exec.kernels->rms_norm(delta, residual.pending.data(), ws.delta.cols, residual.eps, delta);
+  if (!residual.pending_norm.empty()) {
+    exec.kernels->rms_norm(delta, residual.pending_norm.data(), ws.delta.cols, residual.eps, delta);
+  }
   exec.kernels->add(delta, ws.delta.cols, ws.residual.row(token));
 }
 

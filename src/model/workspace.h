@@ -39,15 +39,25 @@ struct Workspace {
 };
 
 // How a mixer or ffn gets its input from the residual stream, and where its output goes: straight
-// to the residual, or, if the model norms it first, to `delta`, which the next input absorbs.
+// to the residual, or to `delta`, which the next input absorbs. To delta if the model norms it
+// first or has a bias there (so that the order of sums never differs), and if there are many
+// tokens: kernels for those don't add to what is there.
 struct Residual {
-  WeightVector pending;  // the norm of what lies in delta; empty: nothing does
-  WeightVector norm;     // of the input
+  bool pending = false;       // something lies in delta
+  WeightVector pending_norm;  // its norm; may be empty
+  WeightVector norm;          // of the input
   float eps = 0;
   bool to_delta = false;
-};
 
-// residual += norm(delta) if that is pending, for one token.
+  // The block's output has been computed; `post_norm` of it, or empty.
+  void output_done(WeightVector post_norm) {
+    pending = to_delta;
+    pending_norm = post_norm;
+  }
+};
+inline constexpr int64_t kManyTokens = 32;
+
+// residual += delta, normed, if that is pending, for one token.
 void absorb_delta(const Exec& exec, const Residual& residual, int64_t token, Workspace& ws);
 
 // ws.normed and ws.input for these projections, from the residual stream.
