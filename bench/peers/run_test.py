@@ -86,8 +86,8 @@ class Run(unittest.TestCase):
 
     def run_it(self, farthing, *more):
         raw = pathlib.Path(self.folder.name) / "raw.json"
-        command = [sys.executable, str(HERE / "run"), os.path.relpath(TOY), "--no-llama-cpp", "--peer", f"fake={self.folder.name}",
-                   "--farthing", farthing, "--most-busy", "1", "--reps", "1", "--prompt", "16", "--gen", "4",
+        command = [sys.executable, str(HERE / "run"), os.path.relpath(TOY), "--no-llama-cpp",
+                   "--peer", f"fake={self.folder.name}", "--farthing", farthing, "--most-busy", "1", "--reps", "1", "--prompt", "16", "--gen", "4",
                    "--depth", "32,64", "--batch", "2", "--batch-prompt", "8", "--batch-gen", "4", "--context", "512",
                    "--json", str(raw), *more]
         done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
