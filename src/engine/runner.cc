@@ -53,7 +53,7 @@ Result<std::unique_ptr<Runner>> Runner::create(const Model& model, const RunnerO
     return no_resource(
         "KV cache {:.0f} MiB ({} tokens) + workspace {:.0f} MiB = {:.0f} MiB, but {:.0f} MiB are "
         "free: use a "
-        "smaller --ctx or fewer sequences",
+        "smaller context or fewer sequences",
         mib(kv_bytes),
         int64_t{options.n_blocks} * kKVBlockTokens,
         mib(workspace_bytes),
