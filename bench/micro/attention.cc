@@ -32,7 +32,7 @@ class Store {
         n_blocks_(blocks_for(n_positions)) {
     const int64_t head_bytes = 2 * plane_bytes_ * n_blocks_;
     n_heads_ = std::max<int64_t>(1, wanted_bytes / head_bytes);
-    auto memory = Buffer::allocate(static_cast<size_t>(n_heads_ * head_bytes), true);
+    auto memory = Buffer::allocate(static_cast<size_t>(n_heads_ * head_bytes));
     CHECK(memory);
     memory_ = *std::move(memory);
     for (int32_t b = 0; b < n_blocks_; ++b) blocks_.push_back(BlockId{static_cast<uint32_t>(b)});

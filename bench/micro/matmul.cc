@@ -37,7 +37,7 @@ constexpr Shape kShapes[] = {{1536, 768}, {2048, 2048}, {2048, 8192}};
 constexpr int32_t kTokens[] = {1, 2, 4, 8, 16, 32, 128, 512};
 
 Buffer allocate(int64_t bytes) {
-  auto buffer = Buffer::allocate(static_cast<size_t>(bytes), true);
+  auto buffer = Buffer::allocate(static_cast<size_t>(bytes));
   CHECK(buffer);
   return *std::move(buffer);
 }

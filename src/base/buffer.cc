@@ -2,7 +2,6 @@
 
 #include <sys/mman.h>
 
-#include <cstring>
 #include <utility>
 
 namespace farthing {
@@ -23,7 +22,7 @@ Buffer::~Buffer() {
   if (data_ != nullptr) ::munmap(data_, size_);
 }
 
-Result<Buffer> Buffer::allocate(size_t bytes, bool touch) {
+Result<Buffer> Buffer::allocate(size_t bytes) {
   Buffer out;
   if (bytes == 0) return out;
   void* p = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -35,7 +34,6 @@ Result<Buffer> Buffer::allocate(size_t bytes, bool touch) {
   if (bytes >= kHugePage) ::madvise(p, bytes, MADV_HUGEPAGE);
   out.data_ = static_cast<std::byte*>(p);
   out.size_ = bytes;
-  if (touch) std::memset(p, 0, bytes);
   return out;
 }
 

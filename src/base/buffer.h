@@ -16,8 +16,8 @@ class Buffer {
   Buffer& operator=(Buffer&& other) noexcept;
   ~Buffer();
 
-  // kNoResource when the machine can't give it. Pages are mapped lazily unless `touch`.
-  static Result<Buffer> allocate(size_t bytes, bool touch = false);
+  // kNoResource when the machine can't give it. Pages come in when they are first touched.
+  static Result<Buffer> allocate(size_t bytes);
 
   std::byte* data() const { return data_; }
   size_t size() const { return size_; }

@@ -23,7 +23,7 @@ Result<KVStore> KVStore::create(std::vector<KVShape> layers,
     offset += 2 * shape.plane_bytes(element_bytes) * n_blocks;
   }
   store.layers_ = std::move(layers);
-  FARTHING_TRY(store.buffer_, Buffer::allocate(static_cast<size_t>(offset), /*touch=*/true));
+  FARTHING_TRY(store.buffer_, Buffer::allocate(static_cast<size_t>(offset)));
   return store;
 }
 

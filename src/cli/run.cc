@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/mapped_file.h"
+#include "base/utf8.h"
 #include "cli/chat.h"
 #include "cli/io.h"
 #include "cli/limits.h"
@@ -46,6 +47,8 @@ Result<std::optional<std::string>> find_prompt(const RunOptions& options) {
     return std::optional<std::string>();
   }
   if (text.empty()) return usage_error("the prompt is empty: give some text, --file or a pipe");
+  if (const size_t good = utf8_valid_prefix(text); good < text.size())
+    return bad_input("the prompt is no UTF-8 text at byte offset {}", good);
   return std::optional(std::move(text));
 }
 

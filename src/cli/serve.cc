@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
@@ -36,7 +37,7 @@ constexpr size_t kMostKeyBytes = 1 << 20;
 struct ServeFlags {
   ModelOptions model;
   std::string host = "127.0.0.1";
-  uint16_t port = 8080;
+  int32_t port = 8080;
   int32_t max_seqs = 0;  // 0: as many of the default as fit
   int32_t max_queue = 128;
   double request_timeout = 600;
@@ -53,6 +54,8 @@ void add_flags(CLI::App& verb, ServeFlags& flags) {
   add_model_options(verb, flags.model);
   verb.add_option("--host", flags.host, "Address to listen on")->capture_default_str();
   verb.add_option("--port", flags.port, "Port to listen on; 0: any free one")
+      ->check(CLI::Range(0, 65535))
+      ->type_name("N")
       ->capture_default_str();
   verb.add_option("--max-seqs",
                   flags.max_seqs,
@@ -151,7 +154,14 @@ void print_ready(const HttpServer& server, const std::string& model, bool needs_
   std::fflush(stdout);
 }
 
+// Until the server takes over the signals: nothing runs yet that would have to finish.
+extern "C" void leave_before_serving(int signal) {
+  _exit(signal == SIGTERM ? 0 : 130);
+}
+
 Status serve(ServeFlags flags) {
+  std::signal(SIGTERM, leave_before_serving);
+  std::signal(SIGINT, leave_before_serving);
   const auto logger =
       std::make_shared<spdlog::logger>("serve", std::make_shared<spdlog::sinks::stderr_sink_mt>());
   logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
@@ -188,7 +198,7 @@ Status serve(ServeFlags flags) {
       .start_time = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now()),
       .version = version_line(),
       .stall_seconds = flags.stall_timeout};
-  ServerOptions options{.host = flags.host, .port = flags.port};
+  ServerOptions options{.host = flags.host, .port = static_cast<uint16_t>(flags.port)};
   options.allow_public = flags.insecure || needs_key;
   options.handle_signals = true;
   options.calls = {.max_seqs = engine_options.max_sequences, .max_queue = flags.max_queue};

@@ -40,9 +40,10 @@ Result<Session> Session::start(const RunOptions& options) {
   }
   if (!options.raw && !model->chat_template) {
     fmt::print(stderr,
-               "note: {}; the text is completed plainly\n",
+               "note: {}; the text is completed plainly{}\n",
                model->chat_template_error.empty() ? "this model has no chat template"
-                                                  : model->chat_template_error);
+                                                  : model->chat_template_error,
+               options.system.empty() ? "" : ", without --system");
   }
   // Before the engine's threads, which inherit the blocked signal; after the load, which Ctrl-C may
   // just kill.
@@ -67,20 +68,24 @@ Result<Answer> Session::answer(std::vector<TokenId> prompt,
 }
 
 std::string Session::statistics(const Answer& answer) const {
+  const auto plural = [](int64_t n) { return n == 1 ? "" : "s"; };
+  const int32_t n = answer.usage.completion_tokens;
   return fmt::format(
-      "prompt: {} tokens, {:.1f} tokens/s, first token after {:.3f} s\n"
-      "answer: {} tokens, {:.1f} tokens/s, ended by {}\n"
+      "prompt: {} token{}, {:.1f} tokens/s, first token after {:.3f} s\n"
+      "answer: {} token{}{}, ended by {}\n"
       "memory: {:.0f} MiB at most; {}, {} thread{}; seed {}\n",
       answer.usage.prompt_tokens,
+      plural(answer.usage.prompt_tokens),
       prefill_rate(answer),
       first_token_seconds(answer),
-      answer.usage.completion_tokens,
-      decode_rate(answer),
+      n,
+      plural(n),
+      n > 1 ? fmt::format(", {:.1f} tokens/s", decode_rate(answer)) : "",
       finish_name(answer.reason),
       static_cast<double>(peak_resident_bytes()) / (1 << 20),
       isa_name(engine_->isa()),
       engine_->n_threads(),
-      engine_->n_threads() == 1 ? "" : "s",
+      plural(engine_->n_threads()),
       options_->sampling.seed);
 }
 

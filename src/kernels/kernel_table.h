@@ -21,7 +21,6 @@ enum class ActFormat : uint8_t {
   kF32,    // as they are
   kQ8_32,  // int8 in groups of 32 with an f32 scale and sums, in blocks of tokens
 };
-inline constexpr size_t kActFormatCount = 2;
 
 // out[t][r] = sum_k weight[r][k] * act[t][k] for the rows of tiles [tile_begin, tile_end) and t in
 // [0, n_tokens); added to what out holds if `accumulate`.

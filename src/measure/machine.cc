@@ -83,7 +83,7 @@ int64_t bytes_to_read() {
 
 // Pages that were never written may all be one page of zeroes.
 Result<Buffer> written_memory(int64_t bytes) {
-  FARTHING_TRY(Buffer memory, Buffer::allocate(static_cast<size_t>(bytes), true));
+  FARTHING_TRY(Buffer memory, Buffer::allocate(static_cast<size_t>(bytes)));
   for (int64_t i = 0; i < bytes; i += 4096) memory.data()[i] = static_cast<std::byte>(i >> 12);
   return memory;
 }

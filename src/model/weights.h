@@ -60,7 +60,7 @@ struct Weights {
   bool tied = false;
   int64_t tiles_bytes = 0;    // of all matrices
   Buffer tiles;               // the matrices, in the order of their use
-  std::vector<Buffer> owned;  // vectors, and a converted embedding
+  std::vector<Buffer> owned;  // vectors
 };
 
 // kBadInput names the tensor and both shapes; kNoResource if the weights don't fit. Packs with

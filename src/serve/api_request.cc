@@ -157,11 +157,11 @@ void refuse_unbuilt(Fields& body) {
   if (const Json* format = body.object("response_format")) {
     const auto type = format->find("type");
     if (type == format->end() || *type != "text") {
-      body.fail("response_format", "only {{\"type\":\"text\"}} is supported: {}", kNotBuilt);
+      body.fail("response_format", "only {{\"type\":\"text\"}} is supported so far");
     }
   }
   const auto suffix = body.string("suffix");
-  if (suffix && !suffix->empty()) body.fail("suffix", "suffix is not supported: {}", kNotBuilt);
+  if (suffix && !suffix->empty()) body.refuse("suffix", kNotBuilt);
 }
 
 void accept_ignored(Fields& body) {

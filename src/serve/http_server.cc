@@ -163,14 +163,16 @@ struct HttpServer::Impl {
   }
 
   void check_drained() {
-    if (!context.draining || calls.n_samples() > 0) return;
+    if (!context.draining || drained || calls.n_samples() > 0) return;
     for (const Connection* connection : context.connections) {
       if (connection->busy()) return;
     }
+    drained = true;
     log(ServerOptions::LogLevel::kInfo, "drained");
     io.stop();
   }
 
+  bool drained = false;  // said so
   // First, so last destroyed: the event loop takes its connections with it, and they sign off here.
   ServerContext context;
   ServerOptions options;

@@ -269,6 +269,19 @@ class Ending(unittest.TestCase):
                 self.assertEqual(server.wait(), 0)
                 self.assertNotIn(STORY, server.log_text())
 
+    def test_sigterm_while_loading_ends_cleanly(self):
+        process = subprocess.Popen([BINARY, "serve", "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+        def catches_sigterm():
+            with open(f"/proc/{process.pid}/status", encoding="ascii") as status:
+                mask = next(line.split()[1] for line in status if line.startswith("SigCgt"))
+            return int(mask, 16) >> (signal.SIGTERM - 1) & 1
+
+        wait_until(catches_sigterm, 20, "the handler")
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 0)
+
     def test_the_drain_timeout_cuts_off(self):
         with Server(BINARY, *SMALL, "--drain-timeout", "0.2") as server:
             stream = server.open_stream("/v1/completions", prompt=STORY, max_tokens=1900, ignore_eos=True, **GREEDY)
