@@ -73,9 +73,10 @@ TEST(Ref, PackedActivationsDecodeToTheirSource) {
       EXPECT_NEAR(a.scale * a.q[i], x[32 * g + i], a.scale * 0.5001f);
       (i < 16 ? low : high) += a.q[i];
     }
-    EXPECT_EQ(a.neg_sum_low, -low);
-    EXPECT_EQ(a.neg_sum_high, -high);
-    EXPECT_EQ(a.neg_sum, -low - high);
+    EXPECT_EQ(a.start_8, -8 * (low + high));
+    EXPECT_EQ(a.start_128, -128 * (low + high));
+    EXPECT_EQ(a.start_32_low, -32 * low);
+    EXPECT_EQ(a.start_32_high, -32 * high);
     EXPECT_FLOAT_EQ(a.sum, a.scale * static_cast<float>(low + high));
     EXPECT_EQ(a.sum_low, a.scale * static_cast<float>(low));
     EXPECT_EQ(a.sum_high, a.scale * static_cast<float>(high));

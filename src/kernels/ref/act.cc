@@ -33,9 +33,10 @@ void pack_group(const float* x, ActGroup& out) {
   out.sum = out.scale * static_cast<float>(low + high);
   out.sum_low = out.scale * static_cast<float>(low);
   out.sum_high = out.scale * static_cast<float>(high);
-  out.neg_sum = -(low + high);
-  out.neg_sum_low = -low;
-  out.neg_sum_high = -high;
+  out.start_8 = -8 * (low + high);
+  out.start_128 = -128 * (low + high);
+  out.start_32_low = -32 * low;
+  out.start_32_high = -32 * high;
 }
 
 }  // namespace

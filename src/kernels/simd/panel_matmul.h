@@ -24,6 +24,12 @@ struct PanelMatmul {
     alignas(64) float min[Tile::kMin ? kGroups : 1][kPer][kTiles][V::kLanes];
   };
 
+  struct alignas(64) Sums {  // of one token
+    float lane[kTiles][V::kLanes];
+  };
+  static constexpr int32_t kSpan = 128, kLeastSpan = 48;
+  static constexpr int64_t kSpanBytes = 1 << 20;
+
   template <int kGroup = 0>
   FARTHING_SIMD void unpack_part(const std::byte* unit, int part, int first, int tile, Panel& p) {
     I w[8];
@@ -60,19 +66,16 @@ struct PanelMatmul {
     I sum[kTokens][kTiles];
 #pragma GCC unroll 8
     for (int t = 0; t < kTokens; ++t) {
-      const int32_t& start = kPer == 1    ? a[t].neg_sum
-                             : kHalf == 0 ? a[t].neg_sum_low
-                                          : a[t].neg_sum_high;
-      sum[t][0] = sum[t][1] = Small::start(start);
+      if constexpr (kPer == 1) sum[t][0] = sum[t][1] = Small::start(a[t]);
+      if constexpr (kPer == 2) sum[t][0] = sum[t][1] = Small::template start_half<kHalf>(a[t]);
     }
 #pragma GCC unroll 8
     for (int j = 8 / kPer * kHalf; j < 8 / kPer * (kHalf + 1); ++j) {
       const I w0 = V::load_line(p.w[g][j][0]), w1 = V::load_line(p.w[g][j][1]);
 #pragma GCC unroll 8
       for (int t = 0; t < kTokens; ++t) {
-        const I x = V::broadcast(a[t].q + 4 * j);
-        sum[t][0] = V::dot_unsigned(sum[t][0], w0, x);
-        sum[t][1] = V::dot_unsigned(sum[t][1], w1, x);
+        sum[t][0] = V::dot_unsigned(sum[t][0], w0, a[t].q + 4 * j);
+        sum[t][1] = V::dot_unsigned(sum[t][1], w1, a[t].q + 4 * j);
       }
     }
     const F s0 = V::load(p.scale[g][kHalf][0]), s1 = V::load(p.scale[g][kHalf][1]);
@@ -109,16 +112,12 @@ struct PanelMatmul {
                                        const std::byte* next,
                                        int64_t group_stride,
                                        bool first,
-                                       float* out,
-                                       int64_t out_stride,
-                                       const typename V::Mask (&wanted)[kTiles]) {
+                                       Sums* sums) {
     F acc[kTokens][kTiles];
 #pragma GCC unroll 8
     for (int t = 0; t < kTokens; ++t) {
 #pragma GCC unroll 2
-      for (int i = 0; i < kTiles; ++i) {
-        acc[t][i] = first ? V::zero_f() : V::load(out + t * out_stride + i * V::kLanes, wanted[i]);
-      }
+      for (int i = 0; i < kTiles; ++i) acc[t][i] = first ? V::zero_f() : V::load(sums[t].lane[i]);
     }
 #pragma GCC unroll 1
     for (int g = 0; g < n_groups; ++g, act += group_stride, next += group_stride) {
@@ -132,8 +131,7 @@ struct PanelMatmul {
 #pragma GCC unroll 8
     for (int t = 0; t < kTokens; ++t) {
 #pragma GCC unroll 2
-      for (int i = 0; i < kTiles; ++i)
-        V::store(out + t * out_stride + i * V::kLanes, acc[t][i], wanted[i]);
+      for (int i = 0; i < kTiles; ++i) V::store(sums[t].lane[i], acc[t][i]);
     }
   }
 
@@ -144,31 +142,33 @@ struct PanelMatmul {
                     int64_t unit,
                     int n_groups,
                     int32_t begin,
-                    int32_t end) {
+                    int32_t end,
+                    Sums* sums) {
     Panel p;
     const int64_t tile_size = ceil_div(task.cols, Small::kUnitValues) * Small::kUnitBytes;
     const std::byte* weights = task.tiles + tile * tile_size + unit * Small::kUnitBytes;
-    unpack(weights, n_groups, 0, kTiles * tile_size, p);
-    unpack(weights + tile_size, n_groups, 1, kTiles * tile_size, p);
-    const int64_t row = tile * kTileRows;
-    const typename V::Mask wanted[kTiles] = {V::first_lanes(task.rows - row),
-                                             V::first_lanes(task.rows - row - kTileRows)};
-    for (int32_t token = begin; token < end; token += kActBlockTokens) {
+    unpack(weights, n_groups, 0, n_groups / Tile::kGroups * Small::kUnitBytes, p);
+    unpack(weights + tile_size, n_groups, 1, n_groups / Tile::kGroups * Small::kUnitBytes, p);
+    for (int32_t token = begin; token < end; token += kActBlockTokens, sums += kActBlockTokens) {
       const ActBlock block = act_block(task.cols, task.n_tokens, token);
       const std::byte* act = task.act + block.offset + unit * Tile::kGroups * block.group_stride;
-      float* out = task.out + token * task.out_stride + row;
       const std::byte* next_block = act + act_groups(task.cols) * block.group_stride;
       const auto part = [&]<int kTokens>(int at) {
         const int after = at + kTokens;
+        if (unit == 0) {  // asks for the lines that the results will go to
+          const float* out = task.out + (token + at) * task.out_stride + tile * kTileRows;
+          for (int t = 0; t < kTokens; ++t, out += task.out_stride) {
+            __builtin_prefetch(out, 1);
+            __builtin_prefetch(out + V::kLanes, 1);
+          }
+        }
         tokens<kTokens>(p,
                         n_groups,
                         act + at * static_cast<int64_t>(sizeof(ActGroup)),
                         after < kActBlockTokens ? act + after * 64 : next_block,
                         block.group_stride,
                         unit == 0,
-                        out + at * task.out_stride,
-                        task.out_stride,
-                        wanted);
+                        sums + at);
       };
       part.template operator()<6>(0);
       part.template operator()<5>(6);
@@ -176,24 +176,46 @@ struct PanelMatmul {
     }
   }
 
-  // So many tokens' share of a panel's activations stays in L2 while all panels go over it.
-  static constexpr int32_t kSpan = 128;
+  // Two tiles against the tokens of a span.
+  static void pair(const MatmulTask& task, int64_t tile, int32_t begin, int32_t end) {
+    alignas(64) Sums sums[kSpan];
+    const int64_t n_units = ceil_div(task.cols, Small::kUnitValues);
+    for (int64_t unit = 0; unit < n_units; unit += kGroups / Tile::kGroups) {
+      const int64_t left = (n_units - unit) * Tile::kGroups;
+      const int n_groups = left < kGroups ? static_cast<int>(left) : kGroups;
+      panel(task, tile, unit, n_groups, begin, end, sums);
+    }
+    const int64_t row = tile * kTileRows;
+    float* out = task.out + begin * task.out_stride + row;
+    for (int32_t t = 0; t < end - begin; ++t, out += task.out_stride) {
+#pragma GCC unroll 2
+      for (int i = 0; i < kTiles; ++i) {
+        V::store(out + i * V::kLanes,
+                 V::load(sums[t].lane[i]),
+                 V::first_lanes(task.rows - row - i * kTileRows));
+      }
+    }
+  }
+
   // Fewer tokens than this don't pay for the unpacking.
   static constexpr int32_t kLeastTokens = 32;
+
+  // So many tokens that their activations stay in L2 while all tiles go over them.
+  static int32_t span(int64_t cols) {
+    const int64_t fit = kSpanBytes / (act_groups(cols) * 64);
+    const int64_t span = fit < kSpan ? fit / kActBlockTokens * kActBlockTokens : kSpan;
+    return span < kLeastSpan ? kLeastSpan : static_cast<int32_t>(span);
+  }
 
   static void run(const MatmulTask& task) {
     if (task.n_tokens < kLeastTokens || task.accumulate) return Small::run(task);
     const int32_t whole = task.n_tokens / kActBlockTokens * kActBlockTokens;
+    const int32_t step = span(task.cols);
     const int64_t pairs_end = task.tile_begin + (task.tile_end - task.tile_begin) / kTiles * kTiles;
-    const int64_t n_units = ceil_div(task.cols, Small::kUnitValues);
-    for (int32_t token = 0; token < whole; token += kSpan) {
-      const int32_t token_end = token + kSpan < whole ? token + kSpan : whole;
-      for (int64_t unit = 0; unit < n_units; unit += kGroups / Tile::kGroups) {
-        const int64_t left = (n_units - unit) * Tile::kGroups;
-        const int n_groups = left < kGroups ? static_cast<int>(left) : kGroups;
-        for (int64_t tile = task.tile_begin; tile < pairs_end; tile += kTiles)
-          panel(task, tile, unit, n_groups, token, token_end);
-      }
+    for (int32_t token = 0; token < whole; token += step) {
+      const int32_t token_end = token + step < whole ? token + step : whole;
+      for (int64_t tile = task.tile_begin; tile < pairs_end; tile += kTiles)
+        pair(task, tile, token, token_end);
     }
     Small::tiles(task, task.tile_begin, pairs_end, whole);
     Small::tiles(task, pairs_end, task.tile_end, 0);

@@ -51,10 +51,10 @@ struct RowKernels {
     out.sum = out.scale * static_cast<float>(sum_low + sum_high);
     out.sum_low = out.scale * static_cast<float>(sum_low);
     out.sum_high = out.scale * static_cast<float>(sum_high);
-    out.neg_sum = -(sum_low + sum_high);
-    out.neg_sum_low = -sum_low;
-    out.neg_sum_high = -sum_high;
-    out.unused = 0;
+    out.start_8 = -8 * (sum_low + sum_high);
+    out.start_128 = -128 * (sum_low + sum_high);
+    out.start_32_low = -32 * sum_low;
+    out.start_32_high = -32 * sum_high;
   }
   static void pack_special(bool not_finite, ActGroup& out) {
     std::memset(&out, 0, sizeof out);

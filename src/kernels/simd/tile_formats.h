@@ -7,7 +7,7 @@
 //   kHalves               a scale (and minimum) for each 16 values: arrays hold [2 * group + half]
 //   kMin                  it has minimums (negative ones for the K formats)
 //   kBits                 values are below 2^kBits
-//   kOffsetShift          value = byte - 2^kOffsetShift (-1: no offset)
+//   kOffset               value = byte - kOffset
 //   kSigned               the bytes of quads() are values + 128
 //   header(unit, scale, min), quads<group of its part>(unit, part, w)
 #pragma once
@@ -126,12 +126,12 @@ FARTHING_SIMD void scale_signed_bytes(typename V::I bytes,
 // ----------------------------------------------------------------------------------
 
 // Two f16 per dword: of the unit's two blocks, or scale and minimum.
-template <class V, class UnitType, int kBits_, int kBlocks, int kOffset, bool kHasMin>
+template <class V, class UnitType, int kBits_, int kBlocks, int kOffset_, bool kHasMin>
 struct Group32 {
   using Unit = UnitType;
   using I = typename V::I;
   using F = typename V::F;
-  static constexpr int kBits = kBits_, kGroups = kBlocks, kPart = kBlocks, kOffsetShift = kOffset;
+  static constexpr int kBits = kBits_, kGroups = kBlocks, kPart = kBlocks, kOffset = kOffset_;
   static constexpr bool kHalves = false, kMin = kHasMin, kSigned = false;
 
   FARTHING_SIMD void header(const std::byte* unit, F* scale, F* min) {
@@ -142,7 +142,7 @@ struct Group32 {
 };
 
 template <class V>
-struct TileQ4_0 : Group32<V, UnitQ4_0, 4, 2, 3, false> {
+struct TileQ4_0 : Group32<V, UnitQ4_0, 4, 2, 8, false> {
   template <int kGroup>
   FARTHING_SIMD void quads(const std::byte* unit, int, typename V::I* w) {
     split_nibbles<V>(unit, FARTHING_OFFSET(UnitQ4_0, qs[kGroup]), w);
@@ -150,7 +150,7 @@ struct TileQ4_0 : Group32<V, UnitQ4_0, 4, 2, 3, false> {
 };
 
 template <class V>
-struct TileQ4_1 : Group32<V, QBlockQ4_1, 4, 1, -1, true> {
+struct TileQ4_1 : Group32<V, QBlockQ4_1, 4, 1, 0, true> {
   template <int kGroup>
   FARTHING_SIMD void quads(const std::byte* unit, int, typename V::I* w) {
     split_nibbles<V>(unit, FARTHING_OFFSET(QBlockQ4_1, qs), w);
@@ -158,7 +158,7 @@ struct TileQ4_1 : Group32<V, QBlockQ4_1, 4, 1, -1, true> {
 };
 
 template <class V>
-struct TileQ5_0 : Group32<V, UnitQ5_0, 5, 2, 4, false> {
+struct TileQ5_0 : Group32<V, UnitQ5_0, 5, 2, 16, false> {
   template <int kGroup>
   FARTHING_SIMD void quads(const std::byte* unit, int, typename V::I* w) {
     split_nibbles<V>(unit, FARTHING_OFFSET(UnitQ5_0, qs[kGroup]), w);
@@ -167,7 +167,7 @@ struct TileQ5_0 : Group32<V, UnitQ5_0, 5, 2, 4, false> {
 };
 
 template <class V>
-struct TileQ5_1 : Group32<V, UnitQ5_1, 5, 1, -1, true> {
+struct TileQ5_1 : Group32<V, UnitQ5_1, 5, 1, 0, true> {
   template <int kGroup>
   FARTHING_SIMD void quads(const std::byte* unit, int, typename V::I* w) {
     split_nibbles<V>(unit, FARTHING_OFFSET(UnitQ5_1, qs), w);
@@ -176,7 +176,7 @@ struct TileQ5_1 : Group32<V, UnitQ5_1, 5, 1, -1, true> {
 };
 
 template <class V>
-struct TileQ8_0 : Group32<V, UnitQ8_0, 8, 2, -1, false> {
+struct TileQ8_0 : Group32<V, UnitQ8_0, 8, 2, 0, false> {
   static constexpr bool kSigned = true;
   template <int kGroup>
   FARTHING_SIMD void quads(const std::byte* unit, int, typename V::I* w) {
@@ -198,7 +198,7 @@ FARTHING_SIMD void look_up_levels(const int8_t (&levels)[16],
 }
 
 template <class V>
-struct TileIQ4_NL : Group32<V, UnitQ4_0, 8, 2, -1, false> {
+struct TileIQ4_NL : Group32<V, UnitQ4_0, 8, 2, 0, false> {
   static constexpr bool kSigned = true;
   template <int kGroup>
   FARTHING_SIMD void quads(const std::byte* unit, int, typename V::I* w) {
@@ -207,7 +207,7 @@ struct TileIQ4_NL : Group32<V, UnitQ4_0, 8, 2, -1, false> {
 };
 
 template <class V>
-struct TileMXFP4 : Group32<V, UnitMXFP4, 8, 4, -1, false> {
+struct TileMXFP4 : Group32<V, UnitMXFP4, 8, 4, 0, false> {
   using I = typename V::I;
   using F = typename V::F;
   static constexpr int kPart = 1;
@@ -265,7 +265,7 @@ struct TileQ4_K {
   using Unit = QBlockQ4_K;
   using I = typename V::I;
   using F = typename V::F;
-  static constexpr int kBits = 4, kGroups = 8, kPart = 2, kOffsetShift = -1;
+  static constexpr int kBits = 4, kGroups = 8, kPart = 2, kOffset = 0;
   static constexpr bool kHalves = false, kMin = true, kSigned = false;
 
   FARTHING_SIMD void header(const std::byte* unit, F* scale, F* min) {
@@ -282,7 +282,7 @@ struct TileQ5_K {
   using Unit = QBlockQ5_K;
   using I = typename V::I;
   using F = typename V::F;
-  static constexpr int kBits = 5, kGroups = 8, kPart = 2, kOffsetShift = -1;
+  static constexpr int kBits = 5, kGroups = 8, kPart = 2, kOffset = 0;
   static constexpr bool kHalves = false, kMin = true, kSigned = false;
 
   FARTHING_SIMD void header(const std::byte* unit, F* scale, F* min) {
@@ -300,7 +300,7 @@ struct TileQ6_K {
   using Unit = UnitQ6_K;
   using I = typename V::I;
   using F = typename V::F;
-  static constexpr int kBits = 6, kGroups = 8, kPart = 4, kOffsetShift = 5;
+  static constexpr int kBits = 6, kGroups = 8, kPart = 4, kOffset = 32;
   static constexpr bool kHalves = true, kMin = false, kSigned = false;
 
   FARTHING_SIMD void header(const std::byte* unit, F* scale, F*) {
@@ -322,7 +322,7 @@ struct TileQ2_K {
   using Unit = QBlockQ2_K;
   using I = typename V::I;
   using F = typename V::F;
-  static constexpr int kBits = 2, kGroups = 8, kPart = 4, kOffsetShift = -1;
+  static constexpr int kBits = 2, kGroups = 8, kPart = 4, kOffset = 0;
   static constexpr bool kHalves = true, kMin = true, kSigned = false;
 
   FARTHING_SIMD void header(const std::byte* unit, F* scale, F* min) {
@@ -349,7 +349,7 @@ struct TileQ3_K {
   using Unit = UnitQ3_K;
   using I = typename V::I;
   using F = typename V::F;
-  static constexpr int kBits = 3, kGroups = 8, kPart = 4, kOffsetShift = 2;
+  static constexpr int kBits = 3, kGroups = 8, kPart = 4, kOffset = 4;
   static constexpr bool kHalves = true, kMin = false, kSigned = false;
 
   FARTHING_SIMD void header(const std::byte* unit, F* scale, F*) {
@@ -386,7 +386,7 @@ struct TileIQ4_XS {
   using Unit = QBlockIQ4_XS;
   using I = typename V::I;
   using F = typename V::F;
-  static constexpr int kBits = 8, kGroups = 8, kPart = 1, kOffsetShift = -1;
+  static constexpr int kBits = 8, kGroups = 8, kPart = 1, kOffset = 0;
   static constexpr bool kHalves = false, kMin = false, kSigned = true;
 
   FARTHING_SIMD void header(const std::byte* unit, F* scale, F*) {
