@@ -19,6 +19,10 @@ struct Fd {
   }
 };
 
+size_t page_bytes() {
+  return static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+}
+
 Result<size_t> regular_file_size(int fd, const std::string& path) {
   struct stat st{};
   if (::fstat(fd, &st) != 0) return bad_input("cannot stat {}: {}", path, std::strerror(errno));
@@ -47,9 +51,20 @@ MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
 }
 
+bool MappedFile::has(std::span<const std::byte> part) const {
+  return part.data() >= data_ && part.data() + part.size() <= data_ + size_;
+}
+
+void MappedFile::want_pages(std::span<const std::byte> part) const {
+  if (part.empty() || !has(part)) return;
+  const size_t begin = static_cast<size_t>(part.data() - data_) / page_bytes() * page_bytes();
+  const size_t end = static_cast<size_t>(part.data() + part.size() - data_);
+  ::madvise(const_cast<std::byte*>(data_) + begin, end - begin, MADV_WILLNEED);
+}
+
 void MappedFile::drop_pages(std::span<const std::byte> part) const {
-  if (part.data() < data_ || part.data() + part.size() > data_ + size_) return;
-  const size_t page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  if (!has(part)) return;
+  const size_t page = page_bytes();
   const size_t begin = (static_cast<size_t>(part.data() - data_) + page - 1) / page * page;
   const size_t end = static_cast<size_t>(part.data() + part.size() - data_) / page * page;
   if (begin < end) ::madvise(const_cast<std::byte*>(data_) + begin, end - begin, MADV_DONTNEED);

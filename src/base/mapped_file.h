@@ -24,11 +24,16 @@ class MappedFile {
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   const std::string& path() const { return path_; }
 
-  // Gives back the memory of the pages that lie inside `part` (which may be of something else: then
-  // nothing happens). They are read again if they are touched.
+  // Asks for the pages of `part` (which may be of something else: then nothing happens), without
+  // waiting for them.
+  void want_pages(std::span<const std::byte> part) const;
+  // Gives back the memory of the pages that lie inside `part` (or of something else, as above).
+  // They are read again if they are touched.
   void drop_pages(std::span<const std::byte> part) const;
 
  private:
+  bool has(std::span<const std::byte> part) const;
+
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
   std::string path_;

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/cpu.h"
 #include "base/lost_pages.h"
 
 namespace farthing {
@@ -47,6 +48,29 @@ TEST_F(MappedFileTest, HoldsTheBytesOfTheFile) {
     ASSERT_FALSE(refused) << bad;
     EXPECT_EQ(refused.error().kind, ErrorKind::kBadInput);
   }
+}
+
+TEST_F(MappedFileTest, PagesComeBackAfterTheyAreDropped) {
+  constexpr size_t kBytes = size_t{32} << 20;
+  constexpr int64_t kNoise = int64_t{4} << 20;  // the kernel's counts lag behind a little
+  const MappedFile mapped = *MappedFile::open(file("large", kBytes));
+  const auto touch_all = [&] {
+    for (size_t i = 0; i < kBytes; i += 4096) ASSERT_EQ(read_at(mapped, i), 'x');
+  };
+  const int64_t before = resident_bytes();
+  mapped.want_pages(mapped.bytes());
+  touch_all();
+  EXPECT_GE(resident_bytes() - before, static_cast<int64_t>(kBytes) - kNoise);
+  mapped.drop_pages(mapped.bytes().subspan(1));
+  EXPECT_LE(resident_bytes() - before, kNoise);
+  touch_all();
+  // Of something else, or of nothing: no harm.
+  const std::vector<std::byte> other(10000);
+  mapped.want_pages(other);
+  mapped.drop_pages(other);
+  mapped.want_pages({});
+  mapped.drop_pages({});
+  EXPECT_EQ(other.front(), std::byte{0});
 }
 
 using MappedFileDeathTest = MappedFileTest;

@@ -1,6 +1,7 @@
 #include "model/weights.h"
 
 #include <algorithm>
+#include <atomic>
 #include <utility>
 
 #include "base/thread_team.h"
@@ -113,6 +114,64 @@ void pack(const TensorView& tensor, const WeightMatrix& m, int64_t tile, std::by
   pack_tile(m.type, rows.data(), n_rows, m.cols, out);
 }
 
+// Tiles [begin, end) of a matrix: about kPieceBytes of the file.
+struct Piece {
+  const Packing* packing;
+  int64_t begin, end;
+
+  std::span<const std::byte> source() const {
+    const TensorView& t = *packing->tensor;
+    const int64_t row_bytes = bytes_for(t.type, t.cols());
+    const int64_t last_row = std::min(end * kTileRows, t.rows());
+    return {t.row(begin * kTileRows),
+            static_cast<size_t>((last_row - begin * kTileRows) * row_bytes)};
+  }
+};
+constexpr int64_t kPieceBytes = int64_t{1} << 20;
+// So many pieces are on their way from the disk.
+constexpr size_t kPiecesAhead = 32;
+
+std::vector<Piece> pieces_of(const std::vector<Packing>& packings) {
+  std::vector<Piece> pieces;
+  for (const Packing& p : packings) {
+    const int64_t tile_rows_bytes = kTileRows * bytes_for(p.tensor->type, p.tensor->cols());
+    const int64_t step = std::max<int64_t>(1, kPieceBytes / tile_rows_bytes);
+    for (int64_t t = 0; t < p.out->n_tiles(); t += step) {
+      pieces.push_back({&p, t, std::min(t + step, p.out->n_tiles())});
+    }
+  }
+  return pieces;
+}
+
+// Fills the tiles. The threads take one piece after the other, so that the disk reads ahead of them
+// in order, and give its pages back: of the file, little more than a piece for each is in memory.
+void pack_all(const std::vector<Packing>& packings,
+              const ModelFile& file,
+              std::byte* tiles,
+              ThreadTeam& team) {
+  const std::vector<Piece> pieces = pieces_of(packings);
+  const auto want = [&](size_t i) {
+    if (i >= pieces.size()) return;
+    for (const MappedFile& f : file.files) f.want_pages(pieces[i].source());
+  };
+  for (size_t i = 0; i < kPiecesAhead; ++i) want(i);
+  std::atomic<size_t> next = 0;
+  team.parallel_for(team.size(), 1, [&](int64_t, int64_t) {
+    for (size_t i = next++; i < pieces.size(); i = next++) {
+      want(i + kPiecesAhead);
+      const Piece& piece = pieces[i];
+      const WeightMatrix& m = *piece.packing->out;
+      const int64_t size = tile_bytes(m.type, m.cols);
+      std::byte* out = tiles + piece.packing->offset;
+      for (int64_t t = piece.begin; t < piece.end; ++t) {
+        pack(*piece.packing->tensor, m, t, out + t * size);
+      }
+      for (const MappedFile& f : file.files) f.drop_pages(piece.source());
+    }
+  });
+  for (const Packing& p : packings) p.out->tiles = tiles + p.offset;
+}
+
 Status bind_layer(Binder& b, const ModelSpec& spec, int32_t i, LayerWeights& w) {
   const AttentionSpec& a = spec.attention(i);
   const int64_t d = spec.d_model;
@@ -203,16 +262,7 @@ Result<Weights> load_weights(const ModelSpec& spec,
   weights.tiles_bytes = binder.tiles_bytes;
   FARTHING_TRY(weights.tiles, Buffer::allocate(static_cast<size_t>(binder.tiles_bytes)));
   ThreadTeam team(n_threads);
-  for (const Packing& p : binder.packings) {
-    WeightMatrix& m = *p.out;
-    std::byte* tiles = weights.tiles.data() + p.offset;
-    const int64_t size = tile_bytes(m.type, m.cols);
-    team.parallel_for(m.n_tiles(), 1, [&](int64_t begin, int64_t end) {
-      for (int64_t t = begin; t < end; ++t) pack(*p.tensor, m, t, tiles + t * size);
-    });
-    m.tiles = tiles;
-    for (const MappedFile& f : file.files) f.drop_pages(p.tensor->bytes);
-  }
+  pack_all(binder.packings, file, weights.tiles.data(), team);
   weights.owned = std::move(binder.owned);
   if (weights.tied) weights.embedding.matrix = weights.head;
   return weights;

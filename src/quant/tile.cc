@@ -38,7 +38,7 @@ constexpr Layout whole(int64_t values) {
   return {{values, (kBytes + 3) / 4 * 4, 4}, 1, {Field{0, kBytes, 0, 0}}, Twist::kNone, 0, 0};
 }
 
-Layout layout_of(DType type) {
+constexpr Layout layout_of(DType type) {
   switch (type) {
     case DType::kF32:
       return plain(4);
@@ -136,26 +136,32 @@ uint64_t bias_bytes(uint64_t x) {
   return x ^ 0x8080808080808080u;
 }
 
-// One row's quant blocks to its part of a unit.
-void arrange(const Layout& layout,
-             const std::byte* blocks,
-             int64_t block_bytes,
-             int64_t n_blocks,
-             std::byte* unit) {
-  if (n_blocks < layout.n_blocks || layout.unit.bytes > block_bytes * n_blocks) {
-    std::memset(unit, 0, static_cast<size_t>(layout.unit.bytes));
-  }
-  for (const Field& field : layout.fields) {
-    for (int64_t b = 0; b < n_blocks && field.bytes > 0; ++b) {
-      std::memcpy(unit + field.to + field.step * b,
-                  blocks + b * block_bytes + field.from,
-                  static_cast<size_t>(field.bytes));
+template <Field kField>
+void copy_field(const std::byte* blocks, int64_t block_bytes, int64_t n_blocks, std::byte* unit) {
+  if constexpr (kField.bytes > 0) {
+    for (int64_t b = 0; b < n_blocks; ++b) {
+      std::memcpy(
+          unit + kField.to + kField.step * b, blocks + b * block_bytes + kField.from, kField.bytes);
     }
   }
-  std::byte* twisted = unit + layout.twist_from;
-  if (layout.twist == Twist::kBias) twist_words<uint64_t>(twisted, layout.twist_bytes, bias_bytes);
-  if (layout.twist == Twist::kFifthBits)
-    twist_words<uint32_t>(twisted, layout.twist_bytes, gather_fifth_bits);
+}
+
+// One row's quant blocks to its part of a unit. For each type by itself, so that a field is a move
+// or two: loading a model is little else.
+template <DType kType>
+void arrange(const std::byte* blocks, int64_t block_bytes, int64_t n_blocks, std::byte* unit) {
+  constexpr Layout kLayout = layout_of(kType);
+  if (n_blocks < kLayout.n_blocks || kLayout.unit.bytes > block_bytes * n_blocks) {
+    std::memset(unit, 0, kLayout.unit.bytes);
+  }
+  copy_field<kLayout.fields[0]>(blocks, block_bytes, n_blocks, unit);
+  copy_field<kLayout.fields[1]>(blocks, block_bytes, n_blocks, unit);
+  copy_field<kLayout.fields[2]>(blocks, block_bytes, n_blocks, unit);
+  std::byte* twisted = unit + kLayout.twist_from;
+  if constexpr (kLayout.twist == Twist::kBias)
+    twist_words<uint64_t>(twisted, kLayout.twist_bytes, bias_bytes);
+  if constexpr (kLayout.twist == Twist::kFifthBits)
+    twist_words<uint32_t>(twisted, kLayout.twist_bytes, gather_fifth_bits);
 }
 
 // The inverse; `unit` is changed on the way.
@@ -218,6 +224,26 @@ void transpose_values(const std::byte* rows, int64_t n_rows, int64_t cols, std::
   }
 }
 
+template <DType kType>
+void pack_blocks(const std::byte* rows, int64_t n_rows, int64_t cols, std::byte* tile) {
+  constexpr Layout kLayout = layout_of(kType);
+  const Format& format = format_of(kType);
+  const int64_t block_bytes = format.qblock_bytes;
+  const int64_t n_blocks = cols / format.qblock_values;
+  const int64_t row_bytes = n_blocks * block_bytes;
+  alignas(64) std::byte units[kTileRows * kMaxUnitBytes];
+  if (n_rows < kTileRows) std::memset(units, 0, sizeof units);
+  for (int64_t first = 0; first < n_blocks; first += kLayout.n_blocks) {
+    const std::byte* from = rows + first * block_bytes;
+    const int64_t count = std::min<int64_t>(kLayout.n_blocks, n_blocks - first);
+    for (int64_t r = 0; r < n_rows; ++r) {
+      arrange<kType>(from + r * row_bytes, block_bytes, count, units + r * kMaxUnitBytes);
+    }
+    transpose_dwords(units, kLayout.unit.bytes, tile);
+    tile += kLayout.unit.bytes * kTileRows;
+  }
+}
+
 }  // namespace
 
 TileUnit tile_unit(DType type) {
@@ -234,28 +260,38 @@ int64_t tiled_bytes(DType type, int64_t rows, int64_t cols) {
 }
 
 void pack_tile(DType type, const std::byte* rows, int64_t n_rows, int64_t cols, std::byte* tile) {
-  const Layout layout = layout_of(type);
-  const int64_t row_bytes = bytes_for(type, cols);
-  if (layout.unit.granule == layout.unit.bytes) {
-    if (layout.unit.bytes == 4) transpose_values<uint32_t>(rows, n_rows, cols, tile);
-    if (layout.unit.bytes == 2) transpose_values<uint16_t>(rows, n_rows, cols, tile);
-    return;
-  }
-  const int64_t block_bytes = format_of(type).qblock_bytes;
-  const int64_t n_blocks = row_bytes / block_bytes;
-  alignas(64) std::byte units[kTileRows * kMaxUnitBytes];
-  if (n_rows < kTileRows) std::memset(units, 0, sizeof units);
-  for (int64_t first = 0; first < n_blocks; first += layout.n_blocks) {
-    const int64_t count = std::min<int64_t>(layout.n_blocks, n_blocks - first);
-    for (int64_t r = 0; r < n_rows; ++r) {
-      arrange(layout,
-              rows + r * row_bytes + first * block_bytes,
-              block_bytes,
-              count,
-              units + r * kMaxUnitBytes);
-    }
-    transpose_dwords(units, layout.unit.bytes, tile);
-    tile += layout.unit.bytes * kTileRows;
+  switch (type) {
+    case DType::kF32:
+      return transpose_values<uint32_t>(rows, n_rows, cols, tile);
+    case DType::kF16:
+    case DType::kBF16:
+      return transpose_values<uint16_t>(rows, n_rows, cols, tile);
+    case DType::kQ8_0:
+      return pack_blocks<DType::kQ8_0>(rows, n_rows, cols, tile);
+    case DType::kQ4_0:
+      return pack_blocks<DType::kQ4_0>(rows, n_rows, cols, tile);
+    case DType::kQ4_1:
+      return pack_blocks<DType::kQ4_1>(rows, n_rows, cols, tile);
+    case DType::kQ5_0:
+      return pack_blocks<DType::kQ5_0>(rows, n_rows, cols, tile);
+    case DType::kQ5_1:
+      return pack_blocks<DType::kQ5_1>(rows, n_rows, cols, tile);
+    case DType::kQ2_K:
+      return pack_blocks<DType::kQ2_K>(rows, n_rows, cols, tile);
+    case DType::kQ3_K:
+      return pack_blocks<DType::kQ3_K>(rows, n_rows, cols, tile);
+    case DType::kQ4_K:
+      return pack_blocks<DType::kQ4_K>(rows, n_rows, cols, tile);
+    case DType::kQ5_K:
+      return pack_blocks<DType::kQ5_K>(rows, n_rows, cols, tile);
+    case DType::kQ6_K:
+      return pack_blocks<DType::kQ6_K>(rows, n_rows, cols, tile);
+    case DType::kIQ4_NL:
+      return pack_blocks<DType::kIQ4_NL>(rows, n_rows, cols, tile);
+    case DType::kIQ4_XS:
+      return pack_blocks<DType::kIQ4_XS>(rows, n_rows, cols, tile);
+    case DType::kMXFP4:
+      return pack_blocks<DType::kMXFP4>(rows, n_rows, cols, tile);
   }
 }
 
