@@ -1,8 +1,11 @@
 #include "base/buffer.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <utility>
+
+#include "base/checked.h"
 
 namespace farthing {
 namespace {
@@ -20,6 +23,10 @@ Buffer& Buffer::operator=(Buffer&& other) noexcept {
 
 Buffer::~Buffer() {
   if (data_ != nullptr) ::munmap(data_, size_);
+}
+
+int64_t Buffer::bytes_taken(size_t bytes) {
+  return round_up(static_cast<int64_t>(bytes), ::sysconf(_SC_PAGESIZE));
 }
 
 Result<Buffer> Buffer::allocate(size_t bytes) {

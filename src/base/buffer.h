@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 #include "base/result.h"
@@ -18,6 +19,9 @@ class Buffer {
 
   // kNoResource when the machine can't give it. Pages come in when they are first touched.
   static Result<Buffer> allocate(size_t bytes);
+
+  // What allocate(bytes) takes of the machine: whole pages.
+  static int64_t bytes_taken(size_t bytes);
 
   std::byte* data() const { return data_; }
   size_t size() const { return size_; }

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <fstream>
 #include <limits>
+#include <map>
 #include <optional>
 #include <set>
 #include <sstream>
@@ -179,6 +180,29 @@ MemoryBudget memory_budget(const std::string& root) {
   budget.cgroup_limit = cgroup.limit == kUnlimited ? 0 : cgroup.limit;
   budget.available = std::min(int_after(meminfo, "MemAvailable:", 0) * 1024, cgroup.left);
   return budget;
+}
+
+int64_t program_bytes() {
+  struct Mapped {
+    int64_t bytes = 0;
+    bool code = false;
+  };
+  std::map<std::string, Mapped> files;
+  std::istringstream lines(read_text("/proc/self/maps"));
+  for (std::string line; std::getline(lines, line);) {
+    // "begin-end access offset device inode path"; what isn't a file has no path, or [a name].
+    const size_t slash = line.find('/');
+    const size_t dash = line.find('-');
+    const size_t space = line.find(' ');
+    if (slash == std::string::npos || dash > space) continue;
+    Mapped& file = files[line.substr(slash)];
+    file.bytes += std::stoll(line.substr(dash + 1, space - dash - 1), nullptr, 16) -
+                  std::stoll(line.substr(0, dash), nullptr, 16);
+    file.code |= line.substr(space, 5).find('x') != std::string::npos;
+  }
+  int64_t bytes = 0;
+  for (const auto& [path, file] : files) bytes += file.code ? file.bytes : 0;
+  return bytes;
 }
 
 int64_t resident_bytes() {

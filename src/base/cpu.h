@@ -26,6 +26,9 @@ struct MemoryBudget {
 
 MemoryBudget memory_budget(const std::string& root = "");
 
+// Of the files of the program and its libraries, as far as they are mapped: what running the
+// program can take of memory before it has any data.
+int64_t program_bytes();
 int64_t resident_bytes();       // of this process now
 int64_t peak_resident_bytes();  // of this process so far
 

@@ -50,7 +50,7 @@ Result<ModelFile> open_checked(const std::string& path) {
   const auto where = [&](Error error) { return std::move(error).in(printable(path, 4096)); };
   auto spec = build_spec(file);
   if (!spec) return where(std::move(spec).error());
-  auto weights = check_weights(*spec, file);
+  auto weights = weights_memory(*spec, file, WeightMode::kNative);
   if (!weights) return where(std::move(weights).error());
   return file;
 }

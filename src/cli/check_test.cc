@@ -161,6 +161,16 @@ TEST_F(ModelVerbs, InspectJson) {
   for (const Json& t : json["tensors"]) bytes += t["bytes"].get<uint64_t>();
   EXPECT_EQ(json["memory"]["weights_bytes"], bytes);
   EXPECT_EQ(json["types"]["F32"]["tensors"], 5);
+  const Json& run = json["memory"]["run"];
+  EXPECT_EQ(run["kv_bytes"], 2 * 2 * (16 + 16) * 2 * 256);
+  EXPECT_GT(run["weights_bytes"], bytes);
+  EXPECT_GT(run["weights_percent_over_tensors"], 0);
+  EXPECT_EQ(run["total_bytes"],
+            run["weights_bytes"].get<int64_t>() + run["kv_bytes"].get<int64_t>() +
+                run["workspace_bytes"].get<int64_t>() + run["vocabulary_bytes"].get<int64_t>() +
+                run["tokenizer_bytes"].get<int64_t>() + run["program_bytes"].get<int64_t>());
+  EXPECT_TRUE(json["memory"]["run_unknown"].is_null());
+  EXPECT_THAT(inspect(doc).out, HasSubstr("weights as tiles"));
 }
 
 TEST_F(ModelVerbs, InspectTextKeepsATerminalSafe) {
@@ -180,7 +190,11 @@ TEST_F(ModelVerbs, InspectWorksWhereHyperParametersMakeNoSense) {
   doc.set(meta("llama.block_count", "many"));
   const Outcome o = inspect(doc, /*json=*/true);
   ASSERT_EQ(o.code, 0);
-  EXPECT_TRUE(Json::parse(o.out)["memory"]["kv_bytes_per_token"].is_null());
+  const Json memory = Json::parse(o.out)["memory"];
+  EXPECT_TRUE(memory["kv_bytes_per_token"].is_null());
+  EXPECT_TRUE(memory["run"].is_null());
+  EXPECT_THAT(memory["run_unknown"].get<std::string>(), HasSubstr("llama.block_count"));
+  EXPECT_THAT(inspect(doc).out, HasSubstr("unknown: "));
 }
 
 }  // namespace

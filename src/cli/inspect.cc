@@ -99,13 +99,37 @@ Json or_null(const std::optional<T>& value) {
   return value ? Json(*value) : Json();
 }
 
+double percent_over(int64_t bytes, int64_t base) {
+  return base > 0 ? 100.0 * (static_cast<double>(bytes) / static_cast<double>(base) - 1) : 0;
+}
+
+std::string_view tokenizer_how(const RunMemory& run) {
+  return run.tokenizer_measured ? "measured" : "bound from the vocabulary's sizes";
+}
+
+Json json_of(const RunMemory& run, int64_t tensor_bytes) {
+  return {{"context", run.context},
+          {"threads", run.n_threads},
+          {"weights_bytes", run.weights},
+          {"weights_percent_over_tensors", percent_over(run.weights, tensor_bytes)},
+          {"kv_bytes", run.kv},
+          {"workspace_bytes", run.workspace},
+          {"vocabulary_bytes", run.vocabulary},
+          {"tokenizer_bytes", run.tokenizer},
+          {"tokenizer_is", tokenizer_how(run)},
+          {"program_bytes", run.program},
+          {"total_bytes", run.total()}};
+}
+
 Json json_of(const MemoryNeed& need) {
   return {{"weights_bytes", need.weights},
           {"parameters", need.parameters},
           {"kv_type", "F16"},
           {"kv_bytes_per_token", or_null(need.kv_per_token)},
           {"context_length", or_null(need.context_length)},
-          {"kv_bytes_full_context", or_null(need.kv_full_context)}};
+          {"kv_bytes_full_context", or_null(need.kv_full_context)},
+          {"run", need.run ? json_of(*need.run, need.weights) : Json()},
+          {"run_unknown", need.run ? Json() : Json(need.run.error().message)}};
 }
 
 Json json_of(const std::map<std::string_view, TypeTotal>& totals) {
@@ -178,8 +202,35 @@ std::string shape_text(const TensorView& tensor) {
   return tensor.n_dims == 0 ? "scalar" : fmt::format("{}", fmt::join(shape_of(tensor), " x "));
 }
 
-void write_memory(const ModelFile& file, std::FILE* out) {
-  const MemoryNeed need = memory_need(file);
+void write_run_memory(const MemoryNeed& need, std::FILE* out) {
+  if (!need.run) {
+    write(out, fmt::format("\nmemory of run\n  unknown: {}\n", need.run.error().message));
+    return;
+  }
+  const RunMemory& run = *need.run;
+  write(out,
+        fmt::format("\nmemory of run, at most (context {}, {} threads)\n"
+                    "  weights as tiles     {} ({:+.1f} % over the tensors)\n"
+                    "  keys and values      {}\n"
+                    "  workspace            {}\n"
+                    "  vocabulary           {}\n"
+                    "  tokenizer            {} ({})\n"
+                    "  program, libraries   {}\n"
+                    "  sum                  {}\n",
+                    run.context,
+                    run.n_threads,
+                    size_text(run.weights),
+                    percent_over(run.weights, need.weights),
+                    size_text(run.kv),
+                    size_text(run.workspace),
+                    size_text(run.vocabulary),
+                    size_text(run.tokenizer),
+                    tokenizer_how(run),
+                    size_text(run.program),
+                    size_text(run.total())));
+}
+
+void write_model_memory(const MemoryNeed& need, std::FILE* out) {
   write(out, "\nmemory\n");
   write(out,
         fmt::format("  weights              {} ({:.1f} M parameters)\n",
@@ -199,6 +250,12 @@ void write_memory(const ModelFile& file, std::FILE* out) {
             "  one full context     {} for {} tokens (less where layers have a sliding window)\n",
             size_text(*need.kv_full_context),
             *need.context_length));
+}
+
+void write_memory(const ModelFile& file, std::FILE* out) {
+  const MemoryNeed need = memory_need(file);
+  write_model_memory(need, out);
+  write_run_memory(need, out);
 }
 
 void write_text(const ModelFile& file, std::FILE* out) {

@@ -5,6 +5,13 @@
 #include <utility>
 #include <vector>
 
+#include "base/cpu.h"
+#include "engine/engine.h"
+#include "load/limits.h"
+#include "model/model.h"
+#include "model/registry.h"
+#include "text/tokenizer.h"
+
 namespace farthing {
 namespace {
 
@@ -62,17 +69,70 @@ std::optional<int64_t> kv_per_token(const Keys& keys) {
   return values * kBytesOfF16;
 }
 
+int64_t tensor_bytes(const ModelFile& file) {
+  int64_t bytes = 0;
+  for (const TensorView& tensor : file.tensors) bytes += static_cast<int64_t>(tensor.bytes.size());
+  return bytes;
+}
+
+int64_t vocabulary_bytes(const ModelFile& file) {
+  int64_t bytes = -tensor_bytes(file);
+  for (const MappedFile& part : file.files) bytes += static_cast<int64_t>(part.bytes().size());
+  for (const auto* texts : {&file.vocab->tokens, &file.vocab->merges}) {
+    for (const std::string& text : *texts) {
+      bytes += static_cast<int64_t>(Allowance::string_cost(text.size()));
+    }
+  }
+  return bytes + static_cast<int64_t>(file.vocab->scores.size() * sizeof(float) +
+                                      file.vocab->types.size() * sizeof(TokenType));
+}
+
+// Makes the tokenizer and looks what that took; or a bound, if it could take more than the model
+// itself, whose memory is there.
+Status weigh_tokenizer(const ModelFile& file, RunMemory& run) {
+  run.tokenizer = Tokenizer::memory_bound(*file.vocab);
+  if (run.tokenizer > tensor_bytes(file)) return {};
+  const int64_t before = resident_bytes();
+  FARTHING_TRY(const Tokenizer tokenizer, Tokenizer::from_vocab(*file.vocab));
+  for (bool special : {false, true}) {  // tables for either are made when they are needed
+    FARTHING_TRY_VOID(tokenizer.encode("a", {.parse_special = special}));
+  }
+  run.tokenizer = peak_resident_bytes() - before;
+  run.tokenizer_measured = true;
+  return {};
+}
+
+Result<RunMemory> run_memory(const ModelFile& file) {
+  if (file.tensors.empty()) return bad_input("the file has no tensors");
+  FARTHING_TRY(const ModelSpec spec, build_spec(file));
+  FARTHING_TRY(const WeightsMemory weights, weights_memory(spec, file, WeightMode::kNative));
+  if (!file.vocab) return bad_input("the file has no vocabulary");
+  const EngineOptions engine;
+  DecoderOptions decoder;
+  decoder.context = std::min(spec.context_length, decoder.context);
+  decoder.max_tokens = std::min(engine.chunk, decoder.context);
+  RunMemory run{.context = decoder.context, .n_threads = cpu_budget().threads};
+  run.weights = weights.tiles + weights.vectors + weights.file_rows;
+  const auto kv_bytes = [&](int32_t blocks) {
+    return KVStore::bytes_needed(kv_shapes(spec), format_of(engine.kv_type).qblock_bytes, blocks);
+  };
+  run.kv_per_token = kv_bytes(1) / kKVBlockTokens;
+  run.kv = kv_bytes(engine.max_sequences * blocks_for(decoder.context));
+  run.workspace = Decoder::workspace_bytes(spec, decoder, run.n_threads);
+  run.vocabulary = vocabulary_bytes(file);
+  run.program = program_bytes();
+  FARTHING_TRY_VOID(weigh_tokenizer(file, run));
+  return run;
+}
+
 }  // namespace
 
 MemoryNeed memory_need(const ModelFile& file) {
-  MemoryNeed need;
-  for (const TensorView& tensor : file.tensors) {
-    need.weights += static_cast<int64_t>(tensor.bytes.size());
-    need.parameters += tensor.size();
-  }
+  MemoryNeed need{.weights = tensor_bytes(file), .run = run_memory(file)};
+  for (const TensorView& tensor : file.tensors) need.parameters += tensor.size();
   const Keys keys(file);
   need.context_length = keys.one("context_length", kMaxContext);
-  need.kv_per_token = kv_per_token(keys);
+  need.kv_per_token = need.run ? std::optional(need.run->kv_per_token) : kv_per_token(keys);
   if (need.kv_per_token && need.context_length) {
     int64_t total = 0;
     const bool fits = !__builtin_mul_overflow(*need.kv_per_token, *need.context_length, &total);

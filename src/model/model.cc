@@ -7,7 +7,7 @@
 
 namespace farthing {
 
-std::vector<KVShape> Model::kv_shapes() const {
+std::vector<KVShape> kv_shapes(const ModelSpec& spec) {
   std::vector<KVShape> shapes;
   for (int32_t i = 0; i < spec.n_layers(); ++i) {
     shapes.push_back({spec.attention(i).n_kv_heads, spec.attention(i).head_dim});

@@ -14,12 +14,14 @@
 
 namespace farthing {
 
+std::vector<KVShape> kv_shapes(const ModelSpec& spec);  // one per layer
+
 struct Model {
   ModelFile file;
   ModelSpec spec;
   Weights weights;
 
-  std::vector<KVShape> kv_shapes() const;  // one per layer
+  std::vector<KVShape> kv_shapes() const { return farthing::kv_shapes(spec); }
   int64_t n_parameters() const;            // values in all tensors of the file
   int64_t tensor_bytes() const;
 };

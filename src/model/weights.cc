@@ -34,6 +34,7 @@ class Binder {
     FARTHING_TRY(const TensorView* tensor, find_matrix(name, cols, rows));
     out.matrix = WeightMatrix{tensor->type, rows, cols, nullptr};
     out.file_rows = tensor->bytes.data();
+    file_rows_bytes += static_cast<int64_t>(tensor->bytes.size());
     return {};
   }
 
@@ -50,8 +51,10 @@ class Binder {
                        tensor->size(),
                        n);
     }
+    const size_t bytes = static_cast<size_t>(n) * sizeof(float);
+    vectors_bytes += Buffer::bytes_taken(bytes);
     if (dry_run_) return {};
-    FARTHING_TRY(Buffer buffer, Buffer::allocate(static_cast<size_t>(n) * sizeof(float)));
+    FARTHING_TRY(Buffer buffer, Buffer::allocate(bytes));
     format_of(tensor->type).decode(tensor->bytes.data(), buffer.as<float>(), n);
     out = {buffer.as<float>(), static_cast<size_t>(n)};
     owned.push_back(std::move(buffer));
@@ -60,6 +63,8 @@ class Binder {
 
   std::vector<Packing> packings;
   int64_t tiles_bytes = 0;
+  int64_t vectors_bytes = 0;
+  int64_t file_rows_bytes = 0;
   std::vector<Buffer> owned;
 
  private:
@@ -268,10 +273,15 @@ Result<Weights> load_weights(const ModelSpec& spec,
   return weights;
 }
 
-Status check_weights(const ModelSpec& spec, const ModelFile& file) {
-  Binder binder(file, WeightMode::kNative, /*dry_run=*/true);
+Result<WeightsMemory> weights_memory(const ModelSpec& spec,
+                                     const ModelFile& file,
+                                     WeightMode mode) {
+  Binder binder(file, mode, /*dry_run=*/true);
   Weights weights;
-  return bind(spec, file, binder, weights);
+  FARTHING_TRY_VOID(bind(spec, file, binder, weights));
+  return WeightsMemory{Buffer::bytes_taken(static_cast<size_t>(binder.tiles_bytes)),
+                       binder.vectors_bytes,
+                       binder.file_rows_bytes};
 }
 
 }  // namespace farthing

@@ -70,7 +70,15 @@ Result<Weights> load_weights(const ModelSpec& spec,
                              WeightMode mode,
                              int32_t n_threads);
 
-// The checks of load_weights without taking memory (for `check`).
-Status check_weights(const ModelSpec& spec, const ModelFile& file);
+// What weights take of memory, in bytes.
+struct WeightsMemory {
+  int64_t tiles = 0;
+  int64_t vectors = 0;
+  int64_t file_rows =
+      0;  // of an untied embedding: pages of the file, which come in as they are used
+};
+
+// The checks of load_weights, and what it would take, without taking it.
+Result<WeightsMemory> weights_memory(const ModelSpec& spec, const ModelFile& file, WeightMode mode);
 
 }  // namespace farthing

@@ -115,6 +115,34 @@ Result<Tokenizer> Tokenizer::from_vocab(const Vocab& vocab) {
   return Tokenizer(std::make_unique<Impl>(Handle(handle)));
 }
 
+int64_t Tokenizer::memory_bound(const Vocab& vocab) {
+  // Bytes. A growing array takes up to three times its contents while it moves.
+  constexpr int64_t kFixed = int64_t{8} << 20;  // small tables, filters, automata of a few specials
+  constexpr int64_t kArguments = 2 * 16;        // a slice on either side of the border
+  constexpr int64_t kString = 3 * 8 + 6 * 8;    // rust/src/tokenizer/strings.rs: end, hash slots
+  constexpr int64_t kPiece = 3 * 9;             // pieces.rs
+  constexpr int64_t kMerge = 5 * 17;            // bpe.rs: an entry of a hash map
+  constexpr int64_t kText = 3;
+  constexpr int64_t kSpecialText = 2 * 192;  // special.rs: states of two automata
+  const auto is_special = [&](size_t id) {
+    return id >= vocab.types.size() || vocab.types[id] != TokenType::kNormal;
+  };
+  int64_t bytes = kFixed;
+  for (size_t id = 0; id < vocab.tokens.size(); ++id) {
+    const auto text = static_cast<int64_t>(vocab.tokens[id].size());
+    // Once as a string, once as a piece; WordPiece keeps every prefix of a token.
+    bytes += kArguments + kString + kPiece + 2 * kText * text;
+    if (is_special(id)) bytes += kSpecialText * text;
+    if (vocab.model == "bert") bytes += text * (kString + kText * text);
+  }
+  for (const std::string& merge : vocab.merges) {
+    // Both halves and their whole may be new strings.
+    const auto text = static_cast<int64_t>(merge.size());
+    bytes += kArguments + kMerge + 3 * kString + 2 * kText * text;
+  }
+  return bytes;
+}
+
 Result<Tokenizer> Tokenizer::from_json(std::string_view tokenizer_json) {
   void* handle = nullptr;
   FarthingBytes error = {};

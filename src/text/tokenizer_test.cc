@@ -12,6 +12,7 @@
 #include <random>
 #include <sstream>
 
+#include "base/cpu.h"
 #include "base/json.h"
 #include "text/stream_decoder.h"
 
@@ -246,6 +247,23 @@ TEST(Tokenizer, NamesWhatItDoesNotKnow) {
     ASSERT_FALSE(made);
     EXPECT_THAT(made.error().message, HasSubstr(fmt::format("'{}'", model)));
   }
+}
+
+TEST(Tokenizer, TakesNoMoreMemoryThanItsBound) {
+  Vocab vocab = byte_vocab();
+  for (int i = 0; i < 100'000; ++i) {
+    // Halves that are no tokens: three new strings each.
+    vocab.tokens.push_back(fmt::format("token{}", i));
+    vocab.merges.push_back(fmt::format("left{} right{}", i, i));
+  }
+  if (!vocab.types.empty()) vocab.types.resize(vocab.tokens.size(), TokenType::kNormal);
+  if (!vocab.scores.empty()) vocab.scores.resize(vocab.tokens.size());
+  const int64_t before = resident_bytes();
+  const Tokenizer tokenizer = make(vocab);
+  encode(tokenizer, "a", kSpecial);
+  const int64_t kept = resident_bytes() - before;
+  EXPECT_GT(kept, int64_t{4} << 20);
+  EXPECT_LE(kept, Tokenizer::memory_bound(vocab));
 }
 
 TEST(Tokenizer, WarnsWithoutPre) {

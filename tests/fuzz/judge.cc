@@ -84,7 +84,7 @@ std::string judge(std::span<const std::byte> image, bool* refused) {
   const auto spec = build_spec(*file);
   is_refused = !spec.has_value();
   if (!spec) return judge_refusal(spec.error());
-  const auto weights = check_weights(*spec, *file);
+  const auto weights = weights_memory(*spec, *file, WeightMode::kNative);
   is_refused = !weights.has_value();
   return weights ? "" : judge_refusal(weights.error());
 }
