@@ -29,7 +29,7 @@ class Tokenizer {
  public:
   static Result<Tokenizer> from_vocab(const Vocab& vocab);
   // Most bytes that from_vocab takes while it works; what it keeps is less. A bound from the sizes
-  // of its tables, so that it holds for hostile vocabularies too: real ones need half of it or less.
+  // of its tables, so that it holds for hostile vocabularies too: real ones need half.
   static int64_t memory_bound(const Vocab& vocab);
   static Result<Tokenizer> from_json(std::string_view tokenizer_json);
   Tokenizer(Tokenizer&&) noexcept;
