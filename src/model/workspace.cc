@@ -44,9 +44,11 @@ void lay_out(
   take(ws.logits, max_logits, int64_t{spec.vocab_size});
 }
 
-// Rows start on cache lines.
+// Rows start on cache lines, an odd number of them apart: at a power of two, a column of many tokens
+// would lie in a few sets of the caches.
 int64_t stride_of(int64_t cols) {
-  return round_up(cols, 16);
+  constexpr int64_t kLine = 16;
+  return (ceil_div(cols, kLine) | 1) * kLine;
 }
 
 int64_t matrix_bytes(const ModelSpec& spec, int64_t max_tokens, int64_t max_logits) {
