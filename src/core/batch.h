@@ -15,7 +15,9 @@ struct Slice {
   int32_t first = 0;                   // position of the first token; == the sequence's n_stored
   int32_t count = 0;                   // tokens [first, first + count) are computed
   int32_t n_logits = 0;                // the last n_logits positions get logits
+  int32_t n_best = 0;                  // only so many of each position's best are needed; 0: all
 };
+inline constexpr int32_t kMostBest = 64;  // for n_best
 
 struct Batch {
   std::vector<Slice> slices;
@@ -29,6 +31,13 @@ struct Batch {
     int32_t n = 0;
     for (const Slice& s : slices) n += s.n_logits;
     return n;
+  }
+  // No position needs all of its logits.
+  bool best_only() const {
+    for (const Slice& s : slices) {
+      if (s.n_logits > 0 && s.n_best == 0) return false;
+    }
+    return true;
   }
 };
 

@@ -87,7 +87,8 @@ struct Engine::Impl {
   void loop();
   bool take_mail();  // false: stop
   void step();
-  void sample(const Batch& batch, Matrix<float> logits);
+  int32_t best_needed_by(const Sequence& sequence, const Request& request) const;
+  void sample(const Batch& batch, const Logits& logits);
   bool publish_token(const Sequence& sequence,
                      Sampled&& sampled);  // true: the token stops its sequence
   void publish_ended();
@@ -258,13 +259,14 @@ bool Engine::Impl::take_mail() {
 
 void Engine::Impl::step() {
   const TimePoint now = Clock::now();
-  const Batch batch = scheduler->plan(now);
+  Batch batch = scheduler->plan(now);
   if (!batch.slices.empty()) {
-    for (const Slice& slice : batch.slices) {
+    for (Slice& slice : batch.slices) {
       Active& entry = active.at(slice.sequence->request);
       if (entry.started == TimePoint{}) entry.started = now;
+      if (slice.n_logits > 0) slice.n_best = best_needed_by(*slice.sequence, entry.request);
     }
-    const Matrix<float> logits = runner->forward(batch);
+    const Logits logits = runner->forward(batch);
     sample(batch, logits);
     scheduler->commit(batch, picked);
     last_step = Clock::now().time_since_epoch().count();
@@ -277,8 +279,13 @@ bool Engine::Impl::is_stop(const Request& request, TokenId token) const {
   return std::ranges::find(request.stop_tokens, token) != request.stop_tokens.end();
 }
 
+// See Slice::n_best.
+int32_t Engine::Impl::best_needed_by(const Sequence& sequence, const Request& request) const {
+  return sequence.n_generated() < request.min_tokens ? 0 : best_needed(request.sampling);
+}
+
 // Picks a token for every slice with logits, all rows in parallel, then publishes them in order.
-void Engine::Impl::sample(const Batch& batch, Matrix<float> logits) {
+void Engine::Impl::sample(const Batch& batch, const Logits& logits) {
   rows.clear();
   for (const Slice& slice : batch.slices) {
     if (slice.n_logits > 0) rows.push_back(slice.sequence);
@@ -298,7 +305,8 @@ void Engine::Impl::sample(const Batch& batch, Matrix<float> logits) {
             }
           }
           sampled[static_cast<size_t>(i)] =
-              sample_token({.logits = logits[i],
+              sample_token({.logits = logits.all_of(i),
+                            .best = logits.best_of(i),
                             .prompt = tokens.first(static_cast<size_t>(s.n_prompt)),
                             .output = tokens.subspan(static_cast<size_t>(s.n_prompt)),
                             .banned = banned,

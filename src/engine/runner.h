@@ -32,7 +32,7 @@ class Runner {
   static Result<std::unique_ptr<Runner>> create(const Model& model, const RunnerOptions& options);
 
   // See Decoder::forward. Not thread-safe: one thread owns a runner.
-  Matrix<float> forward(const Batch& batch) { return decoder_->forward(batch, store_); }
+  Logits forward(const Batch& batch) { return decoder_->forward(batch, store_); }
 
   ThreadTeam& team() { return *team_; }
   int32_t n_threads() const { return team_->size(); }

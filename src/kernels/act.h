@@ -17,13 +17,13 @@ inline constexpr int64_t kActGroup = 32;  // values per group
 // x[i] ~= scale * q[i]. For weights that are stored with an offset (value + offset), integer sums
 // start at -offset * (sum of q): for the offsets in use, so that no kernel has to multiply.
 struct alignas(64) ActGroup {
-  int8_t q[32];     // round to nearest even of x * (127 / amax), within +-127
-  float scale;      // amax / 127; NaN if the group has a NaN or an infinity, 0 if amax < kActTiny
-  float sum;        // scale * (q[0] + ... + q[31]), for formats with a minimum
-  float sum_low;    // the same of the first 16
-  float sum_high;   // and of the last 16
-  int32_t start_8;        // -8 * (q[0] + ... + q[31])
-  int32_t start_128;      // -128 * the same
+  int8_t q[32];       // round to nearest even of x * (127 / amax), within +-127
+  float scale;        // amax / 127; NaN if the group has a NaN or an infinity, 0 if amax < kActTiny
+  float sum;          // scale * (q[0] + ... + q[31]), for formats with a minimum
+  float sum_low;      // the same of the first 16
+  float sum_high;     // and of the last 16
+  int32_t start_8;    // -8 * (q[0] + ... + q[31])
+  int32_t start_128;  // -128 * the same
   int32_t start_32_low;   // -32 * (q[0] + ... + q[15])
   int32_t start_32_high;  // -32 * (q[16] + ... + q[31])
 };

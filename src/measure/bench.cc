@@ -161,17 +161,21 @@ void Bench::generate(int32_t n_steps) {
   batch_.slices.resize(sequences_.size());
   for (int32_t step = 0; step < n_steps; ++step) {
     for (size_t i = 0; i < sequences_.size(); ++i) {
-      batch_.slices[i] = Slice{
-          .sequence = &sequences_[i], .first = sequences_[i].n_stored, .count = 1, .n_logits = 1};
+      batch_.slices[i] = Slice{.sequence = &sequences_[i],
+                               .first = sequences_[i].n_stored,
+                               .count = 1,
+                               .n_logits = 1,
+                               .n_best = best_needed(greedy)};
     }
-    const Matrix<float> logits = runner_->forward(batch_);
-    runner_->team().parallel_for(logits.rows, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        Sequence& s = sequences_[static_cast<size_t>(i)];
-        s.tokens.push_back(sample_token({.logits = logits[i]}, greedy).token);
-        ++s.n_stored;
-      }
-    });
+    const Logits logits = runner_->forward(batch_);
+    for (size_t i = 0; i < sequences_.size(); ++i) {
+      const auto row = static_cast<int64_t>(i);
+      Sequence& s = sequences_[i];
+      const Sampled chosen =
+          sample_token({.logits = logits.all_of(row), .best = logits.best_of(row)}, greedy);
+      s.tokens.push_back(chosen.token);
+      ++s.n_stored;
+    }
   }
 }
 

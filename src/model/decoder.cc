@@ -1,15 +1,19 @@
 #include "model/decoder.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <utility>
 
 #include "base/check.h"
+#include "base/checked.h"
 #include "model/ffn_dense.h"
 #include "model/rope.h"
 
 namespace farthing {
 namespace {
+
+constexpr int64_t kHeadTiles = 32;  // of a piece of the head: its logits stay in L1 or L2
 
 AttentionLimits attention_limits(const DecoderOptions& options, int32_t n_threads) {
   return {n_threads, options.max_tokens, options.context, options.attention};
@@ -33,10 +37,13 @@ Result<Decoder> Decoder::create(const Model& model, Exec exec, const DecoderOpti
   FARTHING_TRY(
       decoder.attention_,
       AttentionWorkspace::create(model.spec, attention_limits(options, exec.team->size())));
+  decoder.best_.resize(static_cast<size_t>(exec.team->size()) *
+                       static_cast<size_t>(options.max_logits));
+  for (TopK& best : decoder.best_) best.start(kMostBest);
   return decoder;
 }
 
-Matrix<float> Decoder::forward(const Batch& batch, const KVStore& store) {
+Logits Decoder::forward(const Batch& batch, const KVStore& store) {
   CHECK(batch.n_tokens() <= options_.max_tokens && batch.n_logits() <= options_.max_logits);
   const ModelSpec& spec = model_->spec;
   const KVAccess kv{&store, options_.kv_type, options_.attention, &attention_};
@@ -90,10 +97,10 @@ void Decoder::embed(const Batch& batch) {
 }
 
 // Final norm and head for the positions that want logits. ws_.normed holds them in order.
-Matrix<float> Decoder::head(const Batch& batch, const Residual& residual) {
+Logits Decoder::head(const Batch& batch, const Residual& residual) {
   const ModelSpec& spec = model_->spec;
   Matrix<float> logits(ws_.logits.data, batch.n_logits(), spec.vocab_size, ws_.logits.stride);
-  if (logits.rows == 0) return logits;
+  if (logits.rows == 0) return {};
   const std::array projection{Projection{&model_->weights.head, {}, logits}};
   ws_.input.start(exec_, ws_.normed.slice(0, logits.rows), projection);
   int64_t n_out = 0;
@@ -110,14 +117,57 @@ Matrix<float> Decoder::head(const Batch& batch, const Residual& residual) {
     }
     row += slice.count;
   }
-  multiply(exec_, ws_.input, projection);
-  if (spec.final_softcap > 0) {
-    const float cap = spec.final_softcap;
-    for_tokens(exec_, n_out, [&](int64_t t) {
-      for (float& x : logits[t]) x = cap * std::tanh(x / cap);
-    });
+  if (batch.best_only() && best_logits(batch, n_out)) {
+    return {.best = std::span(best_).first(static_cast<size_t>(n_out))};
   }
-  return logits;
+  multiply(exec_, ws_.input, projection);
+  for_tokens(exec_, n_out, [&](int64_t t) { soften(logits.slice(t, 1)); });
+  return {.all = logits};
+}
+
+void Decoder::soften(Matrix<float> logits) const {
+  const float cap = model_->spec.final_softcap;
+  if (cap <= 0) return;
+  for (int64_t r = 0; r < logits.rows; ++r) {
+    for (float& x : logits[r]) x = cap * std::tanh(x / cap);
+  }
+}
+
+// The best logits of n_rows inputs: each thread keeps those of the rows of the head that it takes,
+// piece by piece, so that a vocabulary's logits never lie in memory. False if the vocabulary is so
+// small that the pieces have no room.
+bool Decoder::best_logits(const Batch& batch, int64_t n_rows) {
+  const WeightMatrix& head = model_->weights.head;
+  const int64_t n_threads = exec_.team->size();
+  // Each thread's piece lies in a part of ws_.logits; its rows an odd number of cache lines apart.
+  const int64_t room = ws_.logits.rows * ws_.logits.stride / n_threads / n_rows / kTileRows;
+  if (room < 2) return false;
+  const int64_t step = std::min(room - 1, kHeadTiles);
+  const auto of = [&](int64_t thread, int64_t row) -> TopK& {
+    return best_[static_cast<size_t>(thread * options_.max_logits + row)];
+  };
+  for (int64_t thread = 0; thread < n_threads; ++thread) {
+    int64_t row = 0;
+    for (const Slice& slice : batch.slices) {
+      for (int32_t i = 0; i < slice.n_logits; ++i) of(thread, row++).start(slice.n_best);
+    }
+  }
+  for_tasks(exec_, ceil_div(head.n_tiles(), step), [&](int64_t task, int64_t thread) {
+    const int64_t begin = task * step, end = std::min(begin + step, head.n_tiles());
+    const int64_t first = begin * kTileRows;
+    const int64_t stride = (step + 1) * kTileRows;
+    const Matrix<float> piece(ws_.logits.data + thread * n_rows * stride,
+                              n_rows,
+                              std::min(end * kTileRows, head.rows) - first,
+                              stride);
+    multiply_tiles(exec_, ws_.input, head, begin, end, piece);
+    soften(piece);
+    for (int64_t r = 0; r < n_rows; ++r) of(thread, r).add(piece[r], static_cast<TokenId>(first));
+  });
+  for (int64_t thread = 1; thread < n_threads; ++thread) {
+    for (int64_t r = 0; r < n_rows; ++r) of(0, r).merge(of(thread, r));
+  }
+  return true;
 }
 
 }  // namespace farthing

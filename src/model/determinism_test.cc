@@ -97,6 +97,28 @@ TEST_P(Determinism, WithoutKVCache) {
   }
 }
 
+// The best logits that the head keeps are those of all logits, whatever the threads.
+TEST_P(Determinism, TheBestLogitsAreAmongAll) {
+  for (Isa isa : supported_isas()) {
+    for (int32_t n_threads : {1, 3}) {
+      RigOptions few = options(isa);
+      few.n_threads = n_threads;
+      Rig rig(*model_, few);
+      Sequence s = rig.sequence(tokens_, kTokens);
+      constexpr int32_t kRows = 5, kBest = 7;
+      const std::vector<float> all = rig.flat(rig.forward({{{&s, 0, kTokens, kRows}}}));
+      const Logits best = rig.logits({{{&s, 0, kTokens, kRows, kBest}}});
+      for (int32_t r = 0; r < kRows; ++r) {
+        const auto row =
+            std::span(all).subspan(static_cast<size_t>(r * vocab()), static_cast<size_t>(vocab()));
+        const std::vector<Candidate> want = top_k_of(row, kBest);
+        ASSERT_EQ(best.all.rows, 0) << "no room for the threads' pieces";
+        EXPECT_TRUE(std::ranges::equal(best.best_of(r), want)) << isa_name(isa) << " row " << r;
+      }
+    }
+  }
+}
+
 // Two ways to compute the same attention: not the same bits, but the same choices. On float32
 // weights: where activations are rounded to int8, a difference in the last bit turns a rounding now
 // and then, and near ties fall either way.

@@ -87,7 +87,8 @@ class Rig {
   void release(const Sequence& s) { free_.insert(free_.end(), s.blocks.begin(), s.blocks.end()); }
 
   int32_t vocab() const { return vocab_; }
-  Matrix<float> forward(const Batch& batch) { return decoder_->forward(batch, store_); }
+  Matrix<float> forward(const Batch& batch) { return decoder_->forward(batch, store_).all; }
+  Logits logits(const Batch& batch) { return decoder_->forward(batch, store_); }
 
   // Computes tokens [s.n_stored, s.n_stored + count) and gives the logits of each.
   std::vector<float> advance(Sequence& s, int32_t count) {

@@ -14,27 +14,40 @@ ActFormat format_for(const KernelTable& kernels, const WeightMatrix& w) {
   return kernels.act_format[static_cast<size_t>(w.type)];
 }
 
-// Tiles [begin, end) of one product, bias included.
-void multiply_tiles(const KernelTable& kernels,
-                    const Activations& x,
-                    const Projection& p,
-                    int64_t begin,
-                    int64_t end) {
+// Tiles [begin, end) of one product; `out` has those of `first_tile` on.
+void run_kernel(const KernelTable& kernels,
+                const Activations& x,
+                const WeightMatrix& weight,
+                int64_t first_tile,
+                int64_t begin,
+                int64_t end,
+                Matrix<float> out,
+                bool add) {
   const Matrix<const float> rows = x.rows();
-  const bool plain = format_for(kernels, *p.weight) == ActFormat::kF32;
-  kernels.matmul[static_cast<size_t>(p.weight->type)]({
-      .tiles = p.weight->tiles,
-      .rows = p.weight->rows,
-      .cols = p.weight->cols,
+  const bool plain = format_for(kernels, weight) == ActFormat::kF32;
+  kernels.matmul[static_cast<size_t>(weight.type)]({
+      .tiles = weight.tiles + first_tile * tile_bytes(weight.type, weight.cols),
+      .rows = weight.rows - first_tile * kTileRows,
+      .cols = weight.cols,
       .act = plain ? reinterpret_cast<const std::byte*>(rows.data) : x.packed(),
       .act_stride = rows.stride * static_cast<int64_t>(sizeof(float)),
       .n_tokens = static_cast<int32_t>(rows.rows),
-      .out = p.out.data,
-      .out_stride = p.out.stride,
-      .tile_begin = begin,
-      .tile_end = end,
-      .accumulate = p.add,
+      .out = out.data,
+      .out_stride = out.stride,
+      .tile_begin = begin - first_tile,
+      .tile_end = end - first_tile,
+      .accumulate = add,
   });
+}
+
+// The same, bias included.
+void project_tiles(const KernelTable& kernels,
+                   const Activations& x,
+                   const Projection& p,
+                   int64_t begin,
+                   int64_t end) {
+  const Matrix<const float> rows = x.rows();
+  run_kernel(kernels, x, *p.weight, 0, begin, end, p.out, p.add);
   if (p.bias.empty()) return;
   CHECK(!p.add);
   const int64_t first = begin * kTileRows;
@@ -84,6 +97,15 @@ void Activations::put(int64_t token, int64_t begin, int64_t end) {
     std::memset(first + g * block.group_stride, 0, sizeof(ActGroup));
 }
 
+void multiply_tiles(const Exec& exec,
+                    const Activations& x,
+                    const WeightMatrix& weight,
+                    int64_t begin,
+                    int64_t end,
+                    Matrix<float> out) {
+  run_kernel(*exec.kernels, x, weight, begin, begin, end, out, false);
+}
+
 void multiply(const Exec& exec, const Activations& x, std::span<const Projection> projections) {
   int64_t n_tiles = 0;
   for (const Projection& p : projections) n_tiles += p.weight->n_tiles();
@@ -94,7 +116,7 @@ void multiply(const Exec& exec, const Activations& x, std::span<const Projection
       const int64_t from = std::max(begin, first) - first;
       const int64_t to = std::min(end, first + p.weight->n_tiles()) - first;
       first += p.weight->n_tiles();
-      if (from < to) multiply_tiles(*exec.kernels, x, p, from, to);
+      if (from < to) project_tiles(*exec.kernels, x, p, from, to);
     }
   });
 }
@@ -113,8 +135,8 @@ void multiply_gated(const Exec& exec,
   exec.team->parallel_for(ceil_div(n, kStep), 1, [&](int64_t begin, int64_t end) {
     const int64_t first = begin * kStep, last = std::min(end * kStep, n);
     const int64_t tile_end = ceil_div(last, kTileRows);
-    multiply_tiles(kernels, x, gate, first / kTileRows, tile_end);
-    multiply_tiles(kernels, x, up, first / kTileRows, tile_end);
+    project_tiles(kernels, x, gate, first / kTileRows, tile_end);
+    project_tiles(kernels, x, up, first / kTileRows, tile_end);
     for (int64_t t = 0; t < x.rows().rows; ++t) {
       float* g = gate.out.row(t) + first;
       act(g, up.out.row(t) + first, last - first, g);

@@ -64,6 +64,14 @@ void for_tokens(const Exec& exec, int64_t n_tokens, Fn&& fn) {
   }
 }
 
+// Tiles [begin, end) of x * weight^T, to out: [n_tokens][kTileRows * (end - begin)].
+void multiply_tiles(const Exec& exec,
+                    const Activations& x,
+                    const WeightMatrix& weight,
+                    int64_t begin,
+                    int64_t end,
+                    Matrix<float> out);
+
 // out = x * weight^T + bias, or out + that, for every projection; x has been put().
 void multiply(const Exec& exec, const Activations& x, std::span<const Projection> projections);
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 
 #include "base/checked.h"
 
@@ -104,21 +103,6 @@ AttentionTask task_for(const Mix& m, int32_t head, int64_t t, int32_t count, flo
   };
 }
 
-// Calls fn(task index, the thread's scratch) for each of n tasks, in order, each taken by a thread
-// that is free.
-template <class Fn>
-void for_tasks(const Mix& m, int64_t n, Fn fn) {
-  if (n == 1) return fn(0, m.kv.workspace->scratch(0));
-  std::atomic<int64_t> next{0};
-  m.exec.team->parallel_for(m.exec.team->size(), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t thread = begin; thread < end; ++thread) {
-      for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < n;) {
-        fn(i, m.kv.workspace->scratch(thread));
-      }
-    }
-  });
-}
-
 // Runs of consecutive positions, short enough that every thread gets a few tasks.
 void find_runs(const Mix& m) {
   auto& runs = m.kv.workspace->runs;
@@ -144,10 +128,10 @@ void attend_runs(const Mix& m) {
   const auto compute = m.kv.mode == AttentionMode::kFlash ? m.kernels().rows : m.kernels().naive;
   const auto n_runs = static_cast<int64_t>(runs.size());
   // The last first: they see most, and what is left for the end should be small.
-  for_tasks(m, n_runs * m.a.n_kv_heads, [&](int64_t i, float* scratch) {
+  for_tasks(m.exec, n_runs * m.a.n_kv_heads, [&](int64_t i, int64_t thread) {
     const auto& run = runs[static_cast<size_t>(n_runs - 1 - i / m.a.n_kv_heads)];
     const auto head = static_cast<int32_t>(i % m.a.n_kv_heads);
-    compute(task_for(m, head, run.row, run.count, scratch));
+    compute(task_for(m, head, run.row, run.count, m.kv.workspace->scratch(thread)));
   });
 }
 
@@ -177,17 +161,17 @@ void attend_shared(const Mix& m) {
   const AttentionWorkspace& w = *m.kv.workspace;
   const int64_t unit_floats = m.a.n_heads / m.a.n_kv_heads * attention_part_floats(m.a.head_dim);
   const int64_t n_units = w.shared.back().first_unit + w.shared.back().n_segments;
-  for_tasks(m, n_units, [&](int64_t unit, float* scratch) {
+  for_tasks(m.exec, n_units, [&](int64_t unit, int64_t thread) {
     const auto after =
         std::ranges::upper_bound(w.shared, unit, {}, &AttentionWorkspace::Shared::first_unit);
     const auto& s = *std::prev(after);
-    m.kernels().segment(task_for(m, s.head, s.row, 1, scratch),
+    m.kernels().segment(task_for(m, s.head, s.row, 1, w.scratch(thread)),
                         s.first_segment + static_cast<int32_t>(unit - s.first_unit),
                         w.parts() + unit * unit_floats);
   });
-  for_tasks(m, static_cast<int64_t>(w.shared.size()), [&](int64_t i, float* scratch) {
+  for_tasks(m.exec, static_cast<int64_t>(w.shared.size()), [&](int64_t i, int64_t thread) {
     const auto& s = w.shared[static_cast<size_t>(i)];
-    m.kernels().merge(task_for(m, s.head, s.row, 1, scratch),
+    m.kernels().merge(task_for(m, s.head, s.row, 1, w.scratch(thread)),
                       w.parts() + s.first_unit * unit_floats,
                       s.n_segments);
   });

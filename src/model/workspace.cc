@@ -44,8 +44,8 @@ void lay_out(
   take(ws.logits, max_logits, int64_t{spec.vocab_size});
 }
 
-// Rows start on cache lines, an odd number of them apart: at a power of two, a column of many tokens
-// would lie in a few sets of the caches.
+// Rows start on cache lines, an odd number of them apart: at a power of two, a column of many
+// tokens would lie in a few sets of the caches.
 int64_t stride_of(int64_t cols) {
   constexpr int64_t kLine = 16;
   return (ceil_div(cols, kLine) | 1) * kLine;

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <limits>
 
-#include "sample/candidates.h"
+#include "core/top_k.h"
 
 namespace farthing {
 

@@ -7,9 +7,9 @@
 #include <utility>
 
 #include "base/check.h"
-#include "sample/candidates.h"
 #include "sample/log_softmax.h"
 #include "sample/logit_rules.h"
+#include "sample/nucleus.h"
 #include "sample/philox.h"
 
 namespace farthing {
@@ -125,28 +125,21 @@ std::vector<Candidate> likely_ones(std::span<float> logits,
   return likely;
 }
 
-std::vector<Candidate> k_likeliest(std::span<const float> logits,
-                                   float largest,
-                                   float inverse_temperature,
-                                   int32_t k,
-                                   double& total) {
-  std::vector<Candidate> likely = top_k_of(logits, k);
-  total = 0;
-  for (Candidate& c : likely) c.value = weight(c.value, largest, inverse_temperature);
-  for (const Candidate& c : likely) total += c.value;
-  return likely;
+// Logits to weights; gives their total.
+double to_weights(std::vector<Candidate>& candidates, float largest, float inverse_temperature) {
+  double total = 0;
+  for (Candidate& c : candidates) {
+    c.value = weight(c.value, largest, inverse_temperature);
+    total += c.value;
+  }
+  return total;
 }
 
-TokenId draw_filtered(std::span<float> logits,
-                      float largest,
-                      float inverse_temperature,
-                      const SamplingParams& params,
-                      double u) {
-  const bool few = params.top_k > 0 && static_cast<size_t>(params.top_k) < logits.size();
-  double total = 0;
-  std::vector<Candidate> kept =
-      few ? k_likeliest(logits, largest, inverse_temperature, params.top_k, total)
-          : likely_ones(logits, largest, inverse_temperature, params, total);
+// Of what top-k left, as weights with this total.
+TokenId draw_from(std::vector<Candidate> kept,
+                  double total,
+                  const SamplingParams& params,
+                  double u) {
   if (params.top_p < 1) {
     const Candidate last = nucleus_end(kept, params.top_p * total);
     std::erase_if(kept, [&last](const Candidate& c) { return better(last, c); });
@@ -159,10 +152,47 @@ TokenId draw_filtered(std::span<float> logits,
   return draw(kept, u);
 }
 
+TokenId draw_filtered(std::span<float> logits,
+                      float largest,
+                      float inverse_temperature,
+                      const SamplingParams& params,
+                      double u) {
+  if (params.top_k > 0) {
+    std::vector<Candidate> kept = top_k_of(logits, params.top_k);
+    const double total = to_weights(kept, largest, inverse_temperature);
+    return draw_from(std::move(kept), total, params, u);
+  }
+  double total = 0;
+  std::vector<Candidate> kept = likely_ones(logits, largest, inverse_temperature, params, total);
+  return draw_from(std::move(kept), total, params, u);
+}
+
+bool is_greedy(const SamplingParams& params) {
+  return !(params.temperature >= kGreedyBelow);
+}
+
+// The same as pick() for params that need no more than the best.
+TokenId pick_best(const SampleInput& input, const SamplingParams& params) {
+  const auto best = std::min_element(input.best.begin(), input.best.end(), better);
+  if (best == input.best.end()) return 0;  // all are minus infinity
+  if (is_greedy(params)) return best->id;
+
+  std::vector<Candidate> kept(input.best.begin(), input.best.end());
+  float largest = best->value;
+  if (largest == kInfinity) {  // see settle_infinities()
+    std::erase_if(kept, [](const Candidate& c) { return c.value < kInfinity; });
+    for (Candidate& c : kept) c.value = 0;
+    largest = 0;
+  }
+  const double total = to_weights(kept, largest, 1.0f / params.temperature);
+  return draw_from(
+      std::move(kept), total, params, uniform(params.seed, input.sample, input.position));
+}
+
 TokenId pick(const SampleInput& input, const SamplingParams& params) {
   const Candidate best = best_of(input.logits);
   if (best.id < 0) return lowest_allowed(input.logits.size(), input.banned);
-  if (!(params.temperature >= kGreedyBelow)) return best.id;
+  if (is_greedy(params)) return best.id;
 
   const float largest = settle_infinities(input.logits, best.value);
   const float inverse_temperature = 1.0f / params.temperature;
@@ -174,8 +204,21 @@ TokenId pick(const SampleInput& input, const SamplingParams& params) {
 
 }  // namespace
 
+int32_t best_needed(const SamplingParams& params) {
+  const bool changes_logits = !params.logit_bias.empty() || params.repetition_penalty != 1.0f ||
+                              params.frequency_penalty != 0 || params.presence_penalty != 0;
+  if (changes_logits || params.logprobs >= 0) return 0;
+  if (is_greedy(params)) return 1;
+  return params.top_k > 0 && params.top_k <= kMostBest ? params.top_k : 0;
+}
+
 Sampled sample_token(const SampleInput& input, const SamplingParams& params) {
-  CHECK(!input.logits.empty());
+  if (input.logits.empty()) {
+    CHECK(best_needed(params) > 0);
+    Sampled out;
+    out.token = pick_best(input, params);
+    return out;
+  }
   std::optional<Logprobs> logprobs;
   if (params.logprobs >= 0) logprobs.emplace(input.logits, params.logprobs);
 

@@ -8,14 +8,17 @@
 #include <span>
 #include <vector>
 
+#include "core/batch.h"
 #include "core/event.h"
 #include "core/ids.h"
 #include "core/sampling_params.h"
+#include "core/top_k.h"
 
 namespace farthing {
 
 struct SampleInput {
-  std::span<float> logits;          // [vocab], not empty; scratch: its contents are lost
+  std::span<float> logits;          // [vocab]; scratch: its contents are lost
+  std::span<const Candidate> best;  // or, if empty, the best_needed() best of them, by id
   std::span<const TokenId> prompt;  // for the repetition penalty
   std::span<const TokenId> output;  // for all penalties
   std::span<const TokenId> banned;  // never chosen (end-of-generation tokens before min_tokens)
@@ -35,6 +38,10 @@ struct Sampled {
 // vocabulary are ignored everywhere. A temperature below 1e-5 is greedy: one pass over the logits,
 // and no allocation unless logprobs are asked for.
 Sampled sample_token(const SampleInput& input, const SamplingParams& params);
+
+// How many of the best logits are enough for these params if nothing is banned, at most kMostBest;
+// 0: all are needed.
+int32_t best_needed(const SamplingParams& params);
 
 // The uniform number in [0, 1) of (seed, sample, position): Philox4x32-10 (sample/philox.h).
 double uniform(uint64_t seed, uint32_t sample, uint32_t position);

@@ -13,7 +13,7 @@
 #include <random>
 #include <vector>
 
-#include "sample/candidates.h"
+#include "core/top_k.h"
 #include "sample/philox.h"
 
 // Counts allocations of this program, for the promise that greedy makes none.
@@ -285,6 +285,54 @@ TEST(SamplerTest, FiltersMatchAFullSort) {
     if (k == 40) {
       EXPECT_EQ(std::count(seen.begin(), seen.end(), true), 40);
     }
+  }
+}
+
+// best_needed() best give the token that all logits give.
+TEST(SamplerTest, TheBestAreEnough) {
+  std::mt19937 random(7);
+  const auto any = [&](int n) { return static_cast<int>(random() % static_cast<unsigned>(n)); };
+  int seen_few = 0;
+  for (int round = 0; round < 3000; ++round) {
+    std::vector<float> logits(static_cast<size_t>(1 + any(200)));
+    for (float& x : logits) x = static_cast<float>(any(40)) / 8 - 2;  // many ties
+    for (int i = any(4); i > 0; --i) {
+      const float special[] = {kInf, -kInf, kNan};
+      logits[static_cast<size_t>(any(static_cast<int>(logits.size())))] = special[any(3)];
+    }
+    if (any(50) == 0) std::fill(logits.begin(), logits.end(), -kInf);
+    SamplingParams params;
+    params.temperature = any(4) == 0 ? 0.0f : 0.7f;
+    params.top_k = any(70);
+    params.top_p = any(2) == 0 ? 1.0f : 0.8f;
+    params.min_p = any(2) == 0 ? 0.0f : 0.1f;
+    params.seed = random();
+    const int32_t needed = best_needed(params);
+    if (needed == 0) continue;
+    ++seen_few;
+    const std::vector<Candidate> best = top_k_of(logits, needed);
+    const TokenId few = sample_token({.best = best, .position = 3}, params).token;
+    EXPECT_EQ(few, pick(logits, params, {}, {}, {}, 3)) << round;
+  }
+  EXPECT_GT(seen_few, 1000);
+}
+
+TEST(SamplerTest, WhatNeedsAllLogits) {
+  EXPECT_EQ(best_needed(greedy()), 1);
+  SamplingParams p;
+  EXPECT_EQ(best_needed(p), 0);
+  p.top_k = kMostBest;
+  EXPECT_EQ(best_needed(p), kMostBest);
+  p.top_k = kMostBest + 1;
+  EXPECT_EQ(best_needed(p), 0);
+  for (auto change : {+[](SamplingParams& q) { q.logprobs = 0; },
+                      +[](SamplingParams& q) { q.logit_bias = {{1, 2.0f}}; },
+                      +[](SamplingParams& q) { q.repetition_penalty = 1.1f; },
+                      +[](SamplingParams& q) { q.frequency_penalty = 0.1f; },
+                      +[](SamplingParams& q) { q.presence_penalty = 0.1f; }}) {
+    SamplingParams q = greedy();
+    change(q);
+    EXPECT_EQ(best_needed(q), 0);
   }
 }
 

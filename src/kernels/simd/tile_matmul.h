@@ -94,15 +94,18 @@ struct TileMatmul {
   // One group of kTokens tokens, their sums side by side: one after the other, the chains of
   // dependent products would fill the scheduler.
   template <int kTokens>
-  FARTHING_SIMD void add_together(const ActGroup* a, const I* w, const F* scale, const F* min, F* acc) {
+  FARTHING_SIMD void add_together(
+      const ActGroup* a, const I* w, const F* scale, const F* min, F* acc) {
     constexpr int kPer = Tile::kHalves ? 2 : 1;
 #pragma GCC unroll 2
     for (int half = 0; half < kPer; ++half) {
       I sum[kTokens];
 #pragma GCC unroll 8
       for (int t = 0; t < kTokens; ++t) {
-        if constexpr (kPer == 1) sum[t] = start(a[t]);
-        else sum[t] = half == 0 ? start_half<0>(a[t]) : start_half<1>(a[t]);
+        if constexpr (kPer == 1)
+          sum[t] = start(a[t]);
+        else
+          sum[t] = half == 0 ? start_half<0>(a[t]) : start_half<1>(a[t]);
       }
 #pragma GCC unroll 8
       for (int j = 8 / kPer * half; j < 8 / kPer * (half + 1); ++j) {
