@@ -185,6 +185,18 @@ TEST_F(ModelVerbs, InspectTextKeepsATerminalSafe) {
   EXPECT_THAT(o.out, HasSubstr("Q8_0"));
 }
 
+// What can't be told is told in the words of an error, which may quote the file.
+TEST_F(ModelVerbs, InspectOfARefusedModelKeepsATerminalSafe) {
+  GgufDoc doc = tiny_llama();
+  doc.set(meta("llama.rope.scaling.type", "\x1b]0;title\x07\nforged line"));
+  const Outcome o = inspect(doc);
+  EXPECT_EQ(o.code, 0);
+  EXPECT_THAT(o.out, HasSubstr("unknown: "));
+  EXPECT_EQ(o.out.find('\x1b'), std::string::npos);
+  EXPECT_EQ(o.out.find('\x07'), std::string::npos);
+  EXPECT_EQ(o.out.find("\nforged"), std::string::npos);
+}
+
 TEST_F(ModelVerbs, InspectWorksWhereHyperParametersMakeNoSense) {
   GgufDoc doc = tiny_llama();
   doc.set(meta("llama.block_count", "many"));

@@ -121,7 +121,8 @@ Logits Decoder::head(const Batch& batch, const Residual& residual) {
     return {.best = std::span(best_).first(static_cast<size_t>(n_out))};
   }
   multiply(exec_, ws_.input, projection);
-  for_tokens(exec_, n_out, [&](int64_t t) { soften(logits.slice(t, 1)); });
+  if (spec.final_softcap > 0)
+    for_tokens(exec_, n_out, [&](int64_t t) { soften(logits.slice(t, 1)); });
   return {.all = logits};
 }
 

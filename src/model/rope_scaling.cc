@@ -5,6 +5,8 @@
 #include <cstring>
 #include <numbers>
 
+#include "base/utf8.h"
+
 namespace farthing {
 namespace {
 
@@ -106,7 +108,7 @@ Result<RopeSpec> read_rope(const SpecReader& reader,
   if (scaling != "linear" && scaling != "none") {
     return bad_input("{} is \"{}\": farthing knows none, linear, yarn and the Llama 3 factors",
                      reader.key("rope.scaling.type"),
-                     scaling);
+                     printable(scaling));
   }
   RopeSpec rope =
       plain_rope(pairing, static_cast<int32_t>(dims), base, scaling == "linear" ? factor : 1.0);

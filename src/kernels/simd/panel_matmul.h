@@ -1,6 +1,6 @@
 // The matmul of integer formats for many tokens: two tiles at a time are unpacked to a panel of
 // bytes and f32 scales that stays in L1, and all tokens go over it. The arithmetic is
-// TileMatmul's, to the last bit: sums that a panel's end cuts are kept in `out` meanwhile.
+// TileMatmul's, to the last bit: sums that a panel's end cuts wait beside it.
 #pragma once
 
 #include "kernels/simd/tile_matmul.h"
