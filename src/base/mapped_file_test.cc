@@ -11,7 +11,6 @@
 #include <utility>
 #include <vector>
 
-#include "base/cpu.h"
 #include "base/lost_pages.h"
 
 namespace farthing {

@@ -204,9 +204,7 @@ std::string shape_text(const TensorView& tensor) {
 
 void write_run_memory(const MemoryNeed& need, std::FILE* out) {
   if (!need.run) {
-    write(
-        out,
-        fmt::format("\nmemory of run\n  unknown: {}\n", printable(need.run.error().message, 400)));
+    write(out, fmt::format("\nmemory of run\n  unknown: {}\n", need.run.error().message));
     return;
   }
   const RunMemory& run = *need.run;

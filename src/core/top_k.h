@@ -37,6 +37,11 @@ class TopK {
   // Ends the gathering: the k best by id, fewer if the rest is minus infinity.
   std::span<const Candidate> finish();
 
+  // Of memory, started with k.
+  static constexpr int64_t bytes_taken(int32_t k) {
+    return static_cast<int64_t>(sizeof(TopK) + 2 * static_cast<size_t>(k) * sizeof(Candidate));
+  }
+
  private:
   void shrink();
 

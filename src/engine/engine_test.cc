@@ -166,6 +166,46 @@ TEST(Engine, ResultsDoNotDependOnCompany) {
   }
 }
 
+// Whoever asks for log-probabilities gets all logits, others only the best: the same tokens, also
+// in one batch.
+TEST(Engine, TheBestLogitsGiveTheSameTokens) {
+  EngineOptions options = small();
+  options.n_threads = 3;
+  for (const int32_t max_sequences : {1, 4}) {
+    options.max_sequences = max_sequences;
+    auto engine = start(options);
+    for (const int32_t top_k : {1, 40}) {
+      Request request = request_of(30, 16);
+      request.sampling.top_k = top_k;
+      request.sampling.temperature = top_k == 1 ? 0.0f : 1.0f;
+      request.sampling.seed = 5;
+      const Heard whole = run(*engine, request);
+      ASSERT_EQ(whole.tokens.size(), 16u);
+      ASSERT_FALSE(whole.logprobs.empty());
+      for (const bool held_off : {false, true}) {
+        if (held_off) {
+          request.stop_tokens = {whole.tokens[4]};
+          request.min_tokens = 12;
+        }
+        request.sampling.logprobs = 3;
+        const Heard reference = run(*engine, request);
+        request.sampling.logprobs = -1;
+        Listener with_logprobs, without;
+        Request other = request_of(10, 40, 1);
+        ASSERT_TRUE(engine->submit(other, with_logprobs.sink()));
+        other.sampling.logprobs = -1;
+        ASSERT_TRUE(engine->submit(other, without.sink()));
+        for (const char* company : {"beside others", "alone"}) {
+          const Heard heard = run(*engine, request);
+          EXPECT_TRUE(heard.logprobs.empty());
+          EXPECT_EQ(heard.tokens, reference.tokens) << top_k << ' ' << held_off << ' ' << company;
+          EXPECT_EQ(with_logprobs.wait().tokens, without.wait().tokens);
+        }
+      }
+    }
+  }
+}
+
 TEST(Engine, ProgressTellsOfWorkAndSteps) {
   auto engine = start(small());
   EXPECT_FALSE(engine->progress().working);

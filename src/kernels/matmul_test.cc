@@ -218,7 +218,8 @@ TEST_P(MatmulOf, ManyTokensGiveTheSameBitsAsOne) {
     int64_t rows, cols;
     int32_t n_tokens;
   };
-  for (const Shape& s : {Shape{33, 1280, 32}, Shape{48, 512, 47}, Shape{35, 768, 150}}) {
+  for (const Shape& s :
+       {Shape{33, 1280, 32}, Shape{48, 512, 47}, Shape{35, 768, 150}, Shape{33, 10240, 101}}) {
     const Problem problem(
         f.type, s.rows, s.cols, s.n_tokens, test::random_floats(s.n_tokens * s.cols, 15));
     for (Isa isa : fast_isas()) {

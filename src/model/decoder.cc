@@ -13,7 +13,7 @@
 namespace farthing {
 namespace {
 
-constexpr int64_t kHeadTiles = 32;  // of a piece of the head: its logits stay in L1 or L2
+constexpr int64_t kHeadTiles = 32;  // even; of a piece of the head: its logits stay in L1 or L2
 
 AttentionLimits attention_limits(const DecoderOptions& options, int32_t n_threads) {
   return {n_threads, options.max_tokens, options.context, options.attention};
@@ -25,7 +25,8 @@ int64_t Decoder::workspace_bytes(const ModelSpec& spec,
                                  const DecoderOptions& options,
                                  int32_t n_threads) {
   return Workspace::bytes_needed(spec, options.max_tokens, options.max_logits) +
-         AttentionWorkspace::bytes_needed(spec, attention_limits(options, n_threads));
+         AttentionWorkspace::bytes_needed(spec, attention_limits(options, n_threads)) +
+         int64_t{n_threads} * options.max_logits * TopK::bytes_taken(kMostBest);
 }
 
 Result<Decoder> Decoder::create(const Model& model, Exec exec, const DecoderOptions& options) {
@@ -142,8 +143,8 @@ bool Decoder::best_logits(const Batch& batch, int64_t n_rows) {
   const int64_t n_threads = exec_.team->size();
   // Each thread's piece lies in a part of ws_.logits; its rows an odd number of cache lines apart.
   const int64_t room = ws_.logits.rows * ws_.logits.stride / n_threads / n_rows / kTileRows;
-  if (room < 2) return false;
-  const int64_t step = std::min(room - 1, kHeadTiles);
+  if (room < 3) return false;
+  const int64_t step = std::min((room - 1) / 2 * 2, kHeadTiles);
   const auto of = [&](int64_t thread, int64_t row) -> TopK& {
     return best_[static_cast<size_t>(thread * options_.max_logits + row)];
   };

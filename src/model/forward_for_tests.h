@@ -50,6 +50,7 @@ struct RigOptions {
   int32_t context = 128;
   int32_t n_sequences = 1;   // blocks for so many full contexts
   int32_t max_tokens = 512;  // of one batch
+  int32_t max_logits = 0;    // of one batch; 0: max_tokens
   uint32_t block_seed = 1;   // which blocks a sequence gets
 };
 
@@ -62,7 +63,7 @@ class Rig {
     team_ = std::make_unique<ThreadTeam>(options.n_threads);
     DecoderOptions decoder;
     decoder.max_tokens = options.max_tokens;
-    decoder.max_logits = options.max_tokens;
+    decoder.max_logits = options.max_logits > 0 ? options.max_logits : options.max_tokens;
     decoder.context = options.context;
     decoder.kv_type = options.kv_type;
     decoder.attention = options.attention;

@@ -14,11 +14,10 @@ ActFormat format_for(const KernelTable& kernels, const WeightMatrix& w) {
   return kernels.act_format[static_cast<size_t>(w.type)];
 }
 
-// Tiles [begin, end) of one product; `out` has those of `first_tile` on.
+// Tiles [begin, end) of one product to `out`, whose first column is the first of their rows.
 void run_kernel(const KernelTable& kernels,
                 const Activations& x,
                 const WeightMatrix& weight,
-                int64_t first_tile,
                 int64_t begin,
                 int64_t end,
                 Matrix<float> out,
@@ -26,16 +25,16 @@ void run_kernel(const KernelTable& kernels,
   const Matrix<const float> rows = x.rows();
   const bool plain = format_for(kernels, weight) == ActFormat::kF32;
   kernels.matmul[static_cast<size_t>(weight.type)]({
-      .tiles = weight.tiles + first_tile * tile_bytes(weight.type, weight.cols),
-      .rows = weight.rows - first_tile * kTileRows,
+      .tiles = weight.tiles + begin * tile_bytes(weight.type, weight.cols),
+      .rows = weight.rows - begin * kTileRows,
       .cols = weight.cols,
       .act = plain ? reinterpret_cast<const std::byte*>(rows.data) : x.packed(),
       .act_stride = rows.stride * static_cast<int64_t>(sizeof(float)),
       .n_tokens = static_cast<int32_t>(rows.rows),
       .out = out.data,
       .out_stride = out.stride,
-      .tile_begin = begin - first_tile,
-      .tile_end = end - first_tile,
+      .tile_begin = 0,
+      .tile_end = end - begin,
       .accumulate = add,
   });
 }
@@ -46,14 +45,13 @@ void project_tiles(const KernelTable& kernels,
                    const Projection& p,
                    int64_t begin,
                    int64_t end) {
-  const Matrix<const float> rows = x.rows();
-  run_kernel(kernels, x, *p.weight, 0, begin, end, p.out, p.add);
-  if (p.bias.empty()) return;
-  CHECK(!p.add);
   const int64_t first = begin * kTileRows;
   const int64_t count = std::min(end * kTileRows, p.weight->rows) - first;
-  for (int64_t t = 0; t < rows.rows; ++t)
-    kernels.add(p.bias.data() + first, count, p.out.row(t) + first);
+  const Matrix<float> out(p.out.data + first, x.rows().rows, count, p.out.stride);
+  run_kernel(kernels, x, *p.weight, begin, end, out, p.add);
+  if (p.bias.empty()) return;
+  CHECK(!p.add);
+  for (int64_t t = 0; t < out.rows; ++t) kernels.add(p.bias.data() + first, count, out.row(t));
 }
 
 }  // namespace
@@ -103,7 +101,7 @@ void multiply_tiles(const Exec& exec,
                     int64_t begin,
                     int64_t end,
                     Matrix<float> out) {
-  run_kernel(*exec.kernels, x, weight, begin, begin, end, out, false);
+  run_kernel(*exec.kernels, x, weight, begin, end, out, false);
 }
 
 void multiply(const Exec& exec, const Activations& x, std::span<const Projection> projections) {

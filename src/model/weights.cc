@@ -174,7 +174,10 @@ void pack_all(const std::vector<Packing>& packings,
       for (const MappedFile& f : file.files) f.drop_pages(piece.source());
     }
   });
-  for (const Packing& p : packings) p.out->tiles = tiles + p.offset;
+  for (const Packing& p : packings) {
+    p.out->tiles = tiles + p.offset;
+    for (const MappedFile& f : file.files) f.drop_pages(p.tensor->bytes);  // between two pieces
+  }
 }
 
 Status bind_layer(Binder& b, const ModelSpec& spec, int32_t i, LayerWeights& w) {

@@ -4,6 +4,8 @@
 
 #include <farthing_rust.h>
 
+#include "base/utf8.h"
+
 namespace farthing {
 namespace {
 
@@ -27,8 +29,10 @@ std::vector<FarthingSlice> slices_of(const std::vector<std::string>& texts) {
   return slices;
 }
 
+// On one line and without control characters: it may quote the file.
 std::string take_message(FarthingBytes bytes) {
-  std::string message(reinterpret_cast<const char*>(bytes.data), bytes.len);
+  const std::string_view raw(reinterpret_cast<const char*>(bytes.data), bytes.len);
+  std::string message = printable(raw, 400);
   farthing_bytes_free(bytes);
   return message;
 }

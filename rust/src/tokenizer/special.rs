@@ -1,7 +1,7 @@
 //! Owns: the tokens that are found by their spelling before anything else. Does not know: how plain text becomes
 //! tokens. Longer spellings win over shorter ones wherever they stand, equal ones from the left.
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use memchr::memmem;
 
 pub struct Special {
@@ -32,7 +32,11 @@ impl SpecialSet {
             None
         } else {
             let spellings = specials.iter().map(|special| &special.text);
-            let built = AhoCorasick::builder().match_kind(MatchKind::Standard).build(spellings);
+            // The crate's choice for few patterns, a full table per state, would let long ones take gigabytes.
+            let built = AhoCorasick::builder()
+                .match_kind(MatchKind::Standard)
+                .kind(Some(AhoCorasickKind::ContiguousNFA))
+                .build(spellings);
             Some(built.map_err(|e| format!("special tokens: {e}"))?)
         };
         Ok(SpecialSet { order: specials, automaton })

@@ -200,7 +200,8 @@ struct PanelMatmul {
   // Fewer tokens than this don't pay for the unpacking.
   static constexpr int32_t kLeastTokens = 32;
 
-  // So many tokens that their activations stay in L2 while all tiles go over them.
+  // So many tokens that their activations stay in L2 while all tiles go over them; more where a row
+  // is so wide that unpacking would take too large a part.
   static int32_t span(int64_t cols) {
     const int64_t fit = kSpanBytes / (act_groups(cols) * 64);
     const int64_t span = fit < kSpan ? fit / kActBlockTokens * kActBlockTokens : kSpan;
