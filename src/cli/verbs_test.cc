@@ -379,6 +379,17 @@ class Terminal {
       shown_.append(block, static_cast<size_t>(n));
     }
   }
+  // Until the line editor has the terminal: what is typed before that is echoed and edited by the
+  // kernel first, and an end of file or an interrupt typed then is another thing.
+  bool await_prompt() {
+    if (!await("> ")) return false;
+    for (int i = 0; i < 60'000; ++i) {
+      termios mode;
+      if (tcgetattr(fd_, &mode) == 0 && !(mode.c_lflag & ICANON)) return true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return false;
+  }
   int exit_code() {
     while (await("\x01never\x01")) {
     }
@@ -399,14 +410,14 @@ class Terminal {
 
 TEST_F(Verbs, ChatOnATerminal) {
   Terminal chat({"run", "--model", kToy, "--max-tokens", "5"});
-  ASSERT_TRUE(chat.await("> ")) << chat.shown();
+  ASSERT_TRUE(chat.await_prompt()) << chat.shown();
   chat.type("hello\r");
   ASSERT_TRUE(chat.await("tokens/s")) << chat.shown();
-  ASSERT_TRUE(chat.await("> ")) << chat.shown();
+  ASSERT_TRUE(chat.await_prompt()) << chat.shown();
   chat.type("begun");
   ASSERT_TRUE(chat.await("begun")) << chat.shown();
   chat.type("\x03");  // Ctrl-C clears a line
-  ASSERT_TRUE(chat.await("> ")) << chat.shown();
+  ASSERT_TRUE(chat.await_prompt()) << chat.shown();
   chat.type("/help\r");
   ASSERT_TRUE(chat.await("/exit or Ctrl-D")) << chat.shown();
   chat.type("/exit\r");
@@ -415,24 +426,24 @@ TEST_F(Verbs, ChatOnATerminal) {
 
 TEST_F(Verbs, ChatLeavesByCtrlDAndByCtrlC) {
   Terminal by_d({"run", "--model", kToy});
-  ASSERT_TRUE(by_d.await("> ")) << by_d.shown();
+  ASSERT_TRUE(by_d.await_prompt()) << by_d.shown();
   by_d.type("\x04");
   EXPECT_EQ(by_d.exit_code(), 0) << by_d.shown();
   Terminal by_c({"run", "--model", kToy});
-  ASSERT_TRUE(by_c.await("> ")) << by_c.shown();
+  ASSERT_TRUE(by_c.await_prompt()) << by_c.shown();
   by_c.type("\x03");
   EXPECT_EQ(by_c.exit_code(), 130) << by_c.shown();
 }
 
 TEST_F(Verbs, CtrlCInAChatEndsTheAnswerThenTheProgram) {
   Terminal chat({"run", "--model", "smollm2", "--temperature", "0"});
-  ASSERT_TRUE(chat.await("> ")) << chat.shown();
+  ASSERT_TRUE(chat.await_prompt()) << chat.shown();
   chat.type("Write a long story about a farthing.\r");
   ASSERT_TRUE(chat.await("\n")) << chat.shown();
   ASSERT_TRUE(chat.await(" ")) << chat.shown();  // a first word
   chat.type("\x03");
   ASSERT_TRUE(chat.await("cancelled")) << chat.shown();
-  ASSERT_TRUE(chat.await("> ")) << chat.shown();
+  ASSERT_TRUE(chat.await_prompt()) << chat.shown();
   chat.type("\x03");
   EXPECT_EQ(chat.exit_code(), 130) << chat.shown();
 }
