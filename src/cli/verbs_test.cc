@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <pty.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -13,6 +14,7 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/json.h"
@@ -394,7 +396,10 @@ class Terminal {
     while (await("\x01never\x01")) {
     }
     int status = 0;
-    waitpid(child_, &status, 0);
+    for (int i = 0; i < 5000 && waitpid(child_, &status, WNOHANG) == 0; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      if (i == 4000) kill(child_, SIGKILL);  // it won't end, and says so by this signal
+    }
     ended_ = true;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
   }
