@@ -105,15 +105,19 @@ BenchResult run_tests(Bench& bench,
                       const LoadedModel& loaded,
                       const ModelCost& cost,
                       const BenchOptions& options,
+                      MachineGauge& gauge,
                       Progress& progress) {
   BenchResult result{.model = describe(loaded, bench, options)};
   for (const BenchTest& test : bench.tests()) {
     const std::string name = fmt::format("{}: {}", loaded.id, test.name());
     progress.show(name);
-    BenchSamples samples = bench.run(test, [&](int32_t rep) {
+    BenchRow row{.cost = cost.of(test, bench.chunk())};
+    row.samples = bench.run(test, [&](int32_t rep) {
       progress.show(fmt::format("{}, {} of {}", name, rep + 1, options.reps));
+      row.roofs.push_back(gauge.measure());
     });
-    result.rows.push_back({.samples = std::move(samples), .cost = cost.of(test, bench.chunk())});
+    row.roofs.push_back(gauge.measure());
+    result.rows.push_back(std::move(row));
   }
   return result;
 }
@@ -123,6 +127,7 @@ Status bench(const BenchCommand& command) {
   FARTHING_TRY_VOID(plan_tests(options));
   FARTHING_TRY(const std::vector<std::string> paths, resolve_models(command.model.model));
   std::optional<BenchMachine> machine;
+  std::optional<MachineGauge> gauge;
   std::vector<BenchResult> results;
   {
     Progress progress;
@@ -137,10 +142,12 @@ Status bench(const BenchCommand& command) {
         machine->isa = bench.runner().isa();
         threads = bench.runner().n_threads();
         FARTHING_TRY(machine->before, measure_machine(machine->isa, threads));
+        FARTHING_TRY(gauge, MachineGauge::create(machine->isa, threads));
       }
       const ModelCost cost(*loaded->model, command.model.load.weights, options.runner.kv_type);
-      results.push_back(run_tests(bench, *loaded, cost, options, progress));
+      results.push_back(run_tests(bench, *loaded, cost, options, *gauge, progress));
     }
+    gauge.reset();
     progress.show("measuring the machine again");
     FARTHING_TRY(machine->after, measure_machine(machine->isa, threads));
   }

@@ -6,6 +6,8 @@
 #include <cmath>
 #include <utility>
 
+#include "base/check.h"
+
 namespace farthing {
 namespace {
 
@@ -42,13 +44,42 @@ struct Use {
   double f32_fraction = 0;
 };
 
-Use use_of(const BenchRow& row, const MachineSpeed::Rates& roofs) {
+double median(std::vector<double> values) {
+  std::ranges::sort(values);
+  const size_t n = values.size();
+  return n == 0 ? 0 : (values[(n - 1) / 2] + values[n / 2]) / 2;
+}
+
+// The median over repetitions of what they did per nanosecond, as a fraction of the roof beside
+// them.
+double fraction(const BenchRow& row, double amount, double MachineSpeed::Rates::* roof) {
+  std::vector<double> fractions;
+  for (size_t i = 0; i < row.samples.ns.size(); ++i) {
+    const double beside = (row.roofs[i].*roof + row.roofs[i + 1].*roof) / 2;
+    fractions.push_back(amount / static_cast<double>(std::max<int64_t>(row.samples.ns[i], 1)) /
+                        beside);
+  }
+  return median(std::move(fractions));
+}
+
+Use use_of(const BenchRow& row) {
+  using Rates = MachineSpeed::Rates;
+  CHECK(row.roofs.size() == row.samples.ns.size() + 1);
   const double ns = std::max(1.0, nanoseconds(row.samples).mean);
-  Use use{.gb_per_s = row.cost.bytes / ns, .gops = row.cost.operations / ns};
-  use.read_fraction = use.gb_per_s / roofs.read_gb_per_s;
-  use.int8_fraction = use.gops / roofs.int8_gops;
-  use.f32_fraction = use.gops / roofs.f32_gflops;
-  return use;
+  return {.gb_per_s = row.cost.bytes / ns,
+          .gops = row.cost.operations / ns,
+          .read_fraction = fraction(row, row.cost.bytes, &Rates::read_gb_per_s),
+          .int8_fraction = fraction(row, row.cost.operations, &Rates::int8_gops),
+          .f32_fraction = fraction(row, row.cost.operations, &Rates::f32_gflops)};
+}
+
+Json roofs_json(const std::vector<MachineSpeed::Rates>& roofs) {
+  Json read = Json::array(), int8 = Json::array();
+  for (const MachineSpeed::Rates& rates : roofs) {
+    read.push_back(rates.read_gb_per_s);
+    int8.push_back(rates.int8_gops);
+  }
+  return {{"read_gb_per_s", read}, {"int8_gops", int8}};
 }
 
 MachineSpeed::Rates better(const MachineSpeed::Rates& a, const MachineSpeed::Rates& b) {
@@ -74,13 +105,12 @@ Json machine_json(const BenchMachine& machine) {
 
 Json row_json(const BenchedModel& model,
               const BenchRow& row,
-              const MachineSpeed::Rates& roofs,
               std::string_view commit,
               const Json& cpu) {
   const BenchTest& test = row.samples.test;
   const Spread ns = nanoseconds(row.samples);
   const Spread rate = tokens_per_second(row.samples);
-  const Use use = use_of(row, roofs);
+  const Use use = use_of(row);
   const auto n_tokens = static_cast<double>(test.n_tokens());
   const std::string_view kv = format_of(model.kv_type).name;
   std::string kv_type(kv);
@@ -120,14 +150,15 @@ Json row_json(const BenchedModel& model,
           {"read_fraction", use.read_fraction},
           {"gops", use.gops},
           {"int8_fraction", use.int8_fraction},
-          {"f32_fraction", use.f32_fraction}};
+          {"f32_fraction", use.f32_fraction},
+          {"roofs", roofs_json(row.roofs)}};
 }
 
 std::string percent(double fraction) {
   return fmt::format("{:.0f} %", 100 * fraction);
 }
 
-std::string model_table(const BenchResult& result, const MachineSpeed::Rates& roofs) {
+std::string model_table(const BenchResult& result) {
   const BenchedModel& model = result.model;
   std::string text = fmt::format("\n{}, {:.1f} MB, KV {}: {}\n",
                                  model.type,
@@ -148,7 +179,7 @@ std::string model_table(const BenchResult& result, const MachineSpeed::Rates& ro
   for (const BenchRow& row : result.rows) {
     const BenchTest& test = row.samples.test;
     const Spread rate = tokens_per_second(row.samples);
-    const Use use = use_of(row, roofs);
+    const Use use = use_of(row);
     // A prompt is one step, a generation n_gen.
     const double ms = nanoseconds(row.samples).mean * 1e-6 / std::max(1, test.n_gen);
     text += fmt::format("{:<{}}  {:>20}  {:>9.2f}  {:>16}  {:>18}\n",
@@ -179,11 +210,10 @@ Json bench_json(const BenchMachine& machine,
                 const std::vector<BenchResult>& results,
                 std::string_view commit) {
   const Json machine_part = machine_json(machine);
-  const MachineSpeed best = machine.best();
   Json rows = Json::array();
   for (const BenchResult& result : results) {
     for (const BenchRow& row : result.rows) {
-      rows.push_back(row_json(result.model, row, best.all, commit, machine_part["cpu"]));
+      rows.push_back(row_json(result.model, row, commit, machine_part["cpu"]));
     }
   }
   return {{"schema", 1}, {"machine", machine_part}, {"results", std::move(rows)}};
@@ -205,11 +235,13 @@ std::string bench_table(const BenchMachine& machine, const std::vector<BenchResu
   };
   roofs(best.one);
   if (best.all.threads != 1) roofs(best.all);
-  for (const BenchResult& result : results) text += model_table(result, best.all);
+  for (const BenchResult& result : results) text += model_table(result);
   text += fmt::format(
       "\nMean +- standard deviation; a batch's tokens/s are those of all its sequences together. "
-      "Generation includes\ngreedy sampling. Percentages are of the {} thread{} above: weights and "
-      "keys and values read once per step,\n2 operations per weight and token.\n",
+      "Generation includes\ngreedy sampling. Percentages are of what {} thread{} did in plain "
+      "loops "
+      "before and after each repetition:\nweights and keys and values read once per step, 2 "
+      "operations per weight and token.\n",
       best.all.threads,
       best.all.threads == 1 ? "" : "s");
   return text;

@@ -31,6 +31,9 @@ struct BenchedModel {
 struct BenchRow {
   BenchSamples samples;
   BenchCost cost;
+  // Of the threads used, before each repetition and after the last: a repetition is held against
+  // the mean of its neighbours, a row against the median of its repetitions.
+  std::vector<MachineSpeed::Rates> roofs;
 };
 
 struct BenchResult {
@@ -38,8 +41,7 @@ struct BenchResult {
   std::vector<BenchRow> rows;
 };
 
-// The machine, measured before and after the tests; their better figures are the roofs that rows
-// are held against.
+// The machine, measured before and after all tests.
 struct BenchMachine {
   Isa isa = Isa::kRef;
   MachineSpeed before;

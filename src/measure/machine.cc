@@ -5,40 +5,46 @@
 #include <algorithm>
 #include <atomic>
 
-#include "base/buffer.h"
 #include "base/checked.h"
 #include "base/clock.h"
 #include "base/cpu.h"
-#include "base/thread_team.h"
 #include "kernels/kernel_table.h"
-#include "kernels/peak.h"
 
 namespace farthing {
 namespace {
 
 constexpr double kSecondsPerFigure = 0.2;
+constexpr double kSecondsBetweenTests = 0.05;
 constexpr double kSecondsAtAGlance = 0.01;
 constexpr int64_t kMostAtAGlance = int64_t{128} << 20;  // bytes
 constexpr int64_t kMiB = int64_t{1} << 20;
 
-// Best rate of `work`, which returns how much it did, over about so many seconds; at least twice.
+struct Rate {
+  double best = 0;
+  double mean = 0;
+};
+
+// The rate of `work`, which returns how much it did, over about so many seconds; at least twice.
 template <class Work>
-double best_rate(double seconds_per_figure, Work work) {
-  double best = 0, spent = 0;
+Rate rate_of(double seconds_per_figure, Work work) {
+  Rate rate;
+  double done = 0, spent = 0;
   for (int i = 0; i < 2 || spent < seconds_per_figure; ++i) {
     const TimePoint start = Clock::now();
     const double amount = work();
     const double seconds = std::max(1e-9, seconds_between(start, Clock::now()));
-    best = std::max(best, amount / seconds);
+    rate.best = std::max(rate.best, amount / seconds);
+    done += amount;
     spent += seconds;
   }
-  return best;
+  rate.mean = done / spent;
+  return rate;
 }
 
 // Every thread does the same number of rounds of a peak loop, in pieces.
-double peak_rate(ThreadTeam& team, double seconds, int64_t (*loop)(int64_t)) {
+Rate peak_rate(ThreadTeam& team, double seconds, int64_t (*loop)(int64_t)) {
   constexpr int64_t kPiecesPerThread = 32;
-  return best_rate(seconds, [&] {
+  return rate_of(seconds, [&] {
     std::atomic<int64_t> operations = 0;
     team.parallel_for(kPiecesPerThread * team.size(), 1, [&](int64_t begin, int64_t end) {
       operations += loop(end - begin);
@@ -47,30 +53,31 @@ double peak_rate(ThreadTeam& team, double seconds, int64_t (*loop)(int64_t)) {
   });
 }
 
-double read_rate(ThreadTeam& team, double seconds, const PeakKernels& peak, const Buffer& memory) {
-  double best = 0;
-  // Which distance is best differs among machines; a plain loop alone would understate some.
+// The better figures of several loops: which distance is best differs among machines.
+Rate read_rate(ThreadTeam& team, double seconds, const PeakKernels& peak, const Buffer& memory) {
+  Rate better;
   for (int64_t ahead : {0, 1024, 4096}) {
-    const double rate = best_rate(seconds, [&] {
+    const Rate rate = rate_of(seconds, [&] {
       std::atomic<uint64_t> checksum = 0;
       team.parallel_for(static_cast<int64_t>(memory.size()), kMiB, [&](int64_t begin, int64_t end) {
         checksum += peak.read(memory.data() + begin, end - begin, ahead);
       });
       return static_cast<double>(memory.size());
     });
-    best = std::max(best, rate);
+    better = {std::max(better.best, rate.best), std::max(better.mean, rate.mean)};
   }
-  return best;
+  return better;
 }
 
-MachineSpeed::Rates measure_rates(const PeakKernels& peak, int32_t threads, const Buffer& memory) {
-  ThreadTeam team(threads);
-  MachineSpeed::Rates rates;
-  rates.threads = threads;
-  rates.read_gb_per_s = read_rate(team, kSecondsPerFigure, peak, memory) * 1e-9;
-  rates.int8_gops = peak_rate(team, kSecondsPerFigure, peak.int8_dot) * 1e-9;
-  rates.f32_gflops = peak_rate(team, kSecondsPerFigure, peak.f32_fma) * 1e-9;
-  return rates;
+MachineSpeed::Rates measure_rates(const PeakKernels& peak,
+                                  ThreadTeam& team,
+                                  double seconds,
+                                  const Buffer& memory,
+                                  double Rate::* figure) {
+  return {.threads = team.size(),
+          .read_gb_per_s = read_rate(team, seconds, peak, memory).*figure * 1e-9,
+          .int8_gops = peak_rate(team, seconds, peak.int8_dot).*figure * 1e-9,
+          .f32_gflops = peak_rate(team, seconds, peak.f32_fma).*figure * 1e-9};
 }
 
 // Twice the last-level cache, so that most reads come from memory; never more than a quarter of
@@ -108,9 +115,25 @@ Result<MachineSpeed> measure_machine(Isa isa, int32_t threads) {
   speed.read_bytes = bytes_to_read();
   FARTHING_TRY(const Buffer memory, written_memory(speed.read_bytes));
   const PeakKernels& peak = peak_kernels(isa);
-  speed.one = measure_rates(peak, 1, memory);
-  speed.all = threads == 1 ? speed.one : measure_rates(peak, threads, memory);
+  const auto rates = [&](int32_t n_threads) {
+    ThreadTeam team(n_threads);
+    return measure_rates(peak, team, kSecondsPerFigure, memory, &Rate::best);
+  };
+  speed.one = rates(1);
+  speed.all = threads == 1 ? speed.one : rates(threads);
   return speed;
+}
+
+Result<MachineGauge> MachineGauge::create(Isa isa, int32_t threads) {
+  MachineGauge gauge;
+  gauge.peak_ = &peak_kernels(isa);
+  FARTHING_TRY(gauge.memory_, written_memory(bytes_to_read()));
+  gauge.team_ = std::make_unique<ThreadTeam>(threads);
+  return gauge;
+}
+
+MachineSpeed::Rates MachineGauge::measure() {
+  return measure_rates(*peak_, *team_, kSecondsBetweenTests, memory_, &Rate::mean);
 }
 
 Result<MachineSpeed::Rates> glance_at_machine(Isa isa, int32_t threads) {
@@ -119,8 +142,8 @@ Result<MachineSpeed::Rates> glance_at_machine(Isa isa, int32_t threads) {
   ThreadTeam team(threads);
   return MachineSpeed::Rates{
       .threads = threads,
-      .read_gb_per_s = read_rate(team, kSecondsAtAGlance, peak, memory) * 1e-9,
-      .int8_gops = peak_rate(team, kSecondsAtAGlance, peak.int8_dot) * 1e-9};
+      .read_gb_per_s = read_rate(team, kSecondsAtAGlance, peak, memory).best * 1e-9,
+      .int8_gops = peak_rate(team, kSecondsAtAGlance, peak.int8_dot).best * 1e-9};
 }
 
 Json speed_json(const MachineSpeed& speed) {

@@ -4,10 +4,14 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
+#include "base/buffer.h"
 #include "base/json.h"
 #include "base/result.h"
+#include "base/thread_team.h"
 #include "kernels/isa.h"
+#include "kernels/peak.h"
 
 namespace farthing {
 
@@ -25,6 +29,21 @@ struct MachineSpeed {
 
 // kNoResource if there is no memory to read.
 Result<MachineSpeed> measure_machine(Isa isa, int32_t threads);
+
+// The same rates of `threads` threads as often as it is asked, in about a third of a second; means,
+// not bests: on a machine with neighbours a test is held against what such loops went on doing
+// beside it.
+class MachineGauge {
+ public:
+  static Result<MachineGauge> create(Isa isa, int32_t threads);  // as measure_machine
+  MachineSpeed::Rates measure();
+
+ private:
+  MachineGauge() = default;
+  const PeakKernels* peak_ = nullptr;
+  std::unique_ptr<ThreadTeam> team_;
+  Buffer memory_;
+};
 
 // The same rates of `threads` threads at a glance, in about a tenth of a second: good for words
 // like "most of", not for comparisons. f32_gflops stays 0.

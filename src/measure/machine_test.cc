@@ -34,6 +34,18 @@ TEST(Machine, AGlanceFindsTheRatesThatWordsNeed) {
   EXPECT_GT(rates->int8_gops, 0);
 }
 
+TEST(Machine, AGaugeMeasuresAgainAndAgain) {
+  auto gauge = MachineGauge::create(best_isa(), 2);
+  ASSERT_TRUE(gauge);
+  for (int i = 0; i < 2; ++i) {
+    const MachineSpeed::Rates rates = gauge->measure();
+    EXPECT_EQ(rates.threads, 2);
+    EXPECT_GT(rates.read_gb_per_s, 0);
+    EXPECT_GT(rates.int8_gops, 0);
+    EXPECT_GT(rates.f32_gflops, 0);
+  }
+}
+
 TEST(Machine, ReportHasPositiveRatesAndARowForEachFormat) {
   const auto speed = measure_machine(best_isa(), 2);
   ASSERT_TRUE(speed);
