@@ -28,7 +28,7 @@ class Store {
  public:
   Store(const KernelTable& table, const Shape& shape, int32_t n_positions, int64_t wanted_bytes)
       : head_dim_(shape.head_dim),
-        plane_bytes_(int64_t{kKVBlockTokens} * shape.head_dim * kValueBytes),
+        plane_bytes_(kv_plane_bytes(KVType::kF16, shape.head_dim)),
         n_blocks_(blocks_for(n_positions)) {
     const int64_t head_bytes = 2 * plane_bytes_ * n_blocks_;
     n_heads_ = std::max<int64_t>(1, wanted_bytes / head_bytes);
@@ -40,10 +40,10 @@ class Store {
     for (int64_t head = 0; head < n_heads_; ++head) {
       for (int32_t p = 0; p < n_blocks_ * kKVBlockTokens; ++p) {
         const int64_t block = p / kKVBlockTokens * block_stride();
-        const int64_t slot = p % kKVBlockTokens;
+        const int32_t slot = p % kKVBlockTokens;
         const float* values = x.data() + (head * 31 + p * 7) % 997;
-        table.store_k[kType](values, head_dim_, k(head) + block + slot * kValueBytes);
-        table.store_v[kType](values, head_dim_, v(head) + block + slot * head_dim_ * kValueBytes);
+        table.store_k[kType](values, head_dim_, k(head) + block, slot);
+        table.store_v[kType](values, head_dim_, v(head) + block, slot);
       }
     }
   }

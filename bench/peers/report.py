@@ -120,7 +120,7 @@ def markdown(results):
     if results["samples"]:
         parts.append("Tokens/s, medians of the rounds; the ratio is the median of the rounds' ratios, and their "
                      "range. Fractions are `farthing bench`'s: weights, keys and values read once a step, against "
-                     "the read bandwidth and int8 peak of the same run.\n")
+                     "what plain loops did before and after each repetition.\n")
         parts.append(speed_table(results))
     if results["starts"]:
         parts.append("From the start of the program, the file in the page cache (a ratio below 1 is less):\n")

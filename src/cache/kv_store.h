@@ -13,39 +13,30 @@
 
 namespace farthing {
 
+// Of one layer.
 struct KVShape {
-  int32_t n_kv_heads = 0;
-  int32_t head_dim = 0;
+  int32_t n_heads = 0;      // that K and V have
+  int64_t plane_bytes = 0;  // of one head in one block, K or V
 
-  // Bytes of K or V of one block.
-  int64_t plane_bytes(int64_t element_bytes) const {
-    return int64_t{n_kv_heads} * kKVBlockTokens * head_dim * element_bytes;
-  }
+  int64_t block_bytes() const { return 2 * n_heads * plane_bytes; }
 };
 
 class KVStore {
  public:
   KVStore() = default;
   // One shape per layer. The memory is touched, so that it can't run out later.
-  static Result<KVStore> create(std::vector<KVShape> layers,
-                                int64_t element_bytes,
-                                int32_t n_blocks);
-  static int64_t bytes_needed(const std::vector<KVShape>& layers,
-                              int64_t element_bytes,
-                              int32_t n_blocks);
+  static Result<KVStore> create(std::vector<KVShape> layers, int32_t n_blocks);
+  static int64_t bytes_needed(const std::vector<KVShape>& layers, int32_t n_blocks);
 
   // K or V of one head in block 0; the same in block b is b * block_stride() bytes on.
   std::byte* k_plane(int32_t layer, int32_t head) const;
   std::byte* v_plane(int32_t layer, int32_t head) const;
-  int64_t block_stride(int32_t layer) const {
-    return 2 * layers_[layer].plane_bytes(element_bytes_);
-  }
+  int64_t block_stride(int32_t layer) const { return layers_[layer].block_bytes(); }
   int64_t size_bytes() const { return static_cast<int64_t>(buffer_.size()); }
 
  private:
   std::vector<KVShape> layers_;
   std::vector<int64_t> offsets_;  // bytes, of each layer's block 0
-  int64_t element_bytes_ = 0;
   Buffer buffer_;
 };
 

@@ -80,10 +80,9 @@ BenchOptions bench_options(const BenchCommand& command) {
   const EngineOptions& engine = command.model.engine;
   BenchOptions options = command.bench;
   options.chunk = engine.chunk;
-  options.runner = {.n_threads = engine.n_threads,
-                    .isa = engine.isa,
-                    .kv_type = engine.kv_type,
-                    .memory_limit = engine.memory_limit};
+  options.runner = {
+      .n_threads = engine.n_threads, .isa = engine.isa, .memory_limit = engine.memory_limit};
+  options.runner.decoder.kv_type = engine.kv_type;
   options.runner.decoder.attention = engine.attention;
   return options;
 }
@@ -95,7 +94,7 @@ BenchedModel describe(const LoadedModel& loaded, const Bench& bench, const Bench
           .n_params = loaded.n_parameters,
           .n_threads = bench.runner().n_threads(),
           .chunk = bench.chunk(),
-          .kv_type = options.runner.kv_type,
+          .kv_type = options.runner.decoder.kv_type,
           .flash_attention = options.runner.decoder.attention == AttentionMode::kFlash,
           .kv_bytes = bench.runner().kv_bytes(),
           .workspace_bytes = bench.runner().workspace_bytes()};
@@ -144,7 +143,8 @@ Status bench(const BenchCommand& command) {
         FARTHING_TRY(machine->before, measure_machine(machine->isa, threads));
         FARTHING_TRY(gauge, MachineGauge::create(machine->isa, threads));
       }
-      const ModelCost cost(*loaded->model, command.model.load.weights, options.runner.kv_type);
+      const ModelCost cost(
+          *loaded->model, command.model.load.weights, options.runner.decoder.kv_type);
       results.push_back(run_tests(bench, *loaded, cost, options, *gauge, progress));
     }
     gauge.reset();

@@ -114,7 +114,7 @@ Result<RunMemory> run_memory(const ModelFile& file) {
   RunMemory run{.context = decoder.context, .n_threads = cpu_budget().threads};
   run.weights = weights.tiles + weights.vectors + weights.file_rows;
   const auto kv_bytes = [&](int32_t blocks) {
-    return KVStore::bytes_needed(kv_shapes(spec), format_of(engine.kv_type).qblock_bytes, blocks);
+    return KVStore::bytes_needed(kv_shapes(spec, engine.kv_type), blocks);
   };
   run.kv_per_token = kv_bytes(1) / kKVBlockTokens;
   run.kv = kv_bytes(engine.max_sequences * blocks_for(decoder.context));

@@ -97,11 +97,11 @@ void add_model_options(CLI::App& verb, ModelOptions& options) {
           },
           "Instruction set of the kernels (default: the best of this CPU)")
       ->type_name("ref|avx2|avxvnni|avx512|avx512vnni");
-  add_choice<DType>(verb,
-                    "--kv-type",
-                    engine.kv_type,
-                    {{"f16", DType::kF16}, {"bf16", DType::kBF16}, {"f32", DType::kF32}},
-                    "Type that keys and values are stored in");
+  add_choice<KVType>(verb,
+                     "--kv-type",
+                     engine.kv_type,
+                     {{"f16", KVType::kF16}, {"bf16", KVType::kBF16}, {"f32", KVType::kF32}},
+                     "Type that keys and values are stored in");
   add_choice<bool>(verb,
                    "--kv-cache",
                    engine.kv_cache,

@@ -75,7 +75,7 @@ TEST_F(CommandLine, Defaults) {
   EXPECT_EQ(options_.engine.context, 0);
   EXPECT_EQ(options_.engine.n_threads, 0);
   EXPECT_FALSE(options_.engine.isa);
-  EXPECT_EQ(options_.engine.kv_type, DType::kF16);
+  EXPECT_EQ(options_.engine.kv_type, KVType::kF16);
   EXPECT_TRUE(options_.engine.kv_cache);
   EXPECT_EQ(options_.load.weights, WeightMode::kNative);
 }
@@ -90,7 +90,7 @@ TEST_F(CommandLine, EveryFlag) {
   EXPECT_EQ(options_.engine.context, 4096);
   EXPECT_EQ(options_.engine.n_threads, 3);
   EXPECT_EQ(options_.engine.isa, Isa::kRef);
-  EXPECT_EQ(options_.engine.kv_type, DType::kBF16);
+  EXPECT_EQ(options_.engine.kv_type, KVType::kBF16);
   EXPECT_EQ(options_.engine.chunk, 64);
   EXPECT_FALSE(options_.engine.kv_cache);
   EXPECT_EQ(options_.engine.attention, AttentionMode::kNaive);
@@ -129,12 +129,12 @@ TEST_F(CommandLine, CommandLineThenEnvironmentThenConfig) {
   ASSERT_EQ(run({"run"}), 0) << errors_;
   EXPECT_EQ(options_.engine.context, 200);
   EXPECT_EQ(options_.engine.n_threads, 2);
-  EXPECT_EQ(options_.engine.kv_type, DType::kF32);
+  EXPECT_EQ(options_.engine.kv_type, KVType::kF32);
   set("FARTHING_CTX", "300");
   set("FARTHING_KV_TYPE", "bf16");
   ASSERT_EQ(run({"run"}), 0) << errors_;
   EXPECT_EQ(options_.engine.context, 300);
-  EXPECT_EQ(options_.engine.kv_type, DType::kBF16);
+  EXPECT_EQ(options_.engine.kv_type, KVType::kBF16);
   ASSERT_EQ(run({"run", "--ctx", "400"}), 0) << errors_;
   EXPECT_EQ(options_.engine.context, 400);
   ASSERT_EQ(run({"serve"}), 0) << errors_;

@@ -102,11 +102,10 @@ Status perplexity(const PerplexityOptions& options) {
         tokens.size(),
         engine.context);
   }
-  RunnerOptions runner_options{.n_threads = engine.n_threads,
-                               .isa = engine.isa,
-                               .kv_type = engine.kv_type,
-                               .memory_limit = engine.memory_limit};
+  RunnerOptions runner_options{
+      .n_threads = engine.n_threads, .isa = engine.isa, .memory_limit = engine.memory_limit};
   runner_options.decoder.max_tokens = engine.chunk;
+  runner_options.decoder.kv_type = engine.kv_type;
   runner_options.decoder.attention = engine.attention;
   FARTHING_TRY(WindowRunner runner,
                WindowRunner::create(*model->model, runner_options, engine.context));

@@ -114,9 +114,8 @@ Result<std::vector<std::string>> read_keys(const std::string& path) {
 int32_t fitting_sequences(const LoadedModel& model, const EngineOptions& engine) {
   const int32_t context =
       engine.context > 0 ? engine.context : std::min(model.context_length(), 8192);
-  const int64_t element_bytes = format_of(engine.kv_type).qblock_bytes;
   const int64_t one =
-      KVStore::bytes_needed(model.model->kv_shapes(), element_bytes, blocks_for(context));
+      KVStore::bytes_needed(model.model->kv_shapes(engine.kv_type), blocks_for(context));
   const int64_t memory = engine.memory_limit > 0 ? engine.memory_limit : memory_budget().available;
   if (one <= 0 || memory <= 0) return kDefaultSequences;
   const auto fit = static_cast<int64_t>(kKVShare * static_cast<double>(memory)) / one;

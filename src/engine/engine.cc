@@ -122,11 +122,11 @@ Result<std::unique_ptr<Engine>> Engine::start(const LoadedModel& model,
                               {.n_threads = options.n_threads,
                                .isa = options.isa,
                                .n_blocks = static_cast<int32_t>(n_blocks),
-                               .kv_type = options.kv_type,
                                .memory_limit = options.memory_limit,
                                .decoder = {.max_tokens = step_tokens,
                                            .max_logits = options.max_sequences,
                                            .context = options.context,
+                                           .kv_type = options.kv_type,
                                            .attention = options.attention}}));
   impl->pool = std::make_unique<KVPool>(static_cast<int32_t>(n_blocks));
   impl->scheduler =

@@ -16,8 +16,8 @@
 #include "core/request.h"
 #include "engine/loaded_model.h"
 #include "kernels/isa.h"
+#include "kernels/kv_type.h"
 #include "model/decoder.h"
-#include "quant/format.h"
 
 namespace farthing {
 
@@ -27,7 +27,7 @@ struct EngineOptions {
   int32_t context = 0;        // most tokens of one sequence; 0: min(model context, 8192)
   int32_t max_sequences = 1;  // KV pool for that many full contexts
   int32_t chunk = 512;        // most prompt tokens in one step
-  DType kv_type = DType::kF16;
+  KVType kv_type = KVType::kF16;
   bool kv_cache = true;  // off: every step recomputes the whole prefix (the ladder's bottom)
   AttentionMode attention = AttentionMode::kFlash;
   int64_t memory_limit = 0;  // bytes; 0: cgroup or machine limit

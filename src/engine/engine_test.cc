@@ -357,13 +357,10 @@ TEST(Engine, MemoryThatIsNotThereIsRefusedWithTheArithmetic) {
   o = small();
   o.context = 1 << 20;
   EXPECT_EQ(Engine::start(toy(), o).error().kind, ErrorKind::kUsage);
-  o = small();
-  o.kv_type = DType::kQ4_0;
-  EXPECT_EQ(Engine::start(toy(), o).error().kind, ErrorKind::kUsage);
 }
 
 TEST(Engine, EveryKVTypeAndWeightModeRuns) {
-  for (DType type : {DType::kF32, DType::kF16, DType::kBF16}) {
+  for (KVType type : {KVType::kF32, KVType::kF16, KVType::kBF16}) {
     EngineOptions o = small();
     o.kv_type = type;
     auto engine = start(o);

@@ -8,20 +8,6 @@
 namespace farthing {
 namespace {
 
-Result<KVType> kv_type_of(DType type) {
-  switch (type) {
-    case DType::kF32:
-      return KVType::kF32;
-    case DType::kF16:
-      return KVType::kF16;
-    case DType::kBF16:
-      return KVType::kBF16;
-    default:
-      return usage_error("--kv-type {}: the KV cache can be f16, bf16 or f32",
-                         format_of(type).name);
-  }
-}
-
 Result<Isa> choose_isa(std::optional<Isa> wanted) {
   if (!wanted) return best_isa();
   const auto supported = supported_isas();
@@ -38,16 +24,11 @@ double mib(int64_t bytes) {
 }  // namespace
 
 Result<std::unique_ptr<Runner>> Runner::create(const Model& model, const RunnerOptions& options) {
-  FARTHING_TRY(const KVType kv_type, kv_type_of(options.kv_type));
   FARTHING_TRY(const Isa isa, choose_isa(options.isa));
-  DecoderOptions decoder_options = options.decoder;
-  decoder_options.kv_type = kv_type;
-
-  const int64_t element_bytes = format_of(options.kv_type).qblock_bytes;
-  const int64_t kv_bytes =
-      KVStore::bytes_needed(model.kv_shapes(), element_bytes, options.n_blocks);
+  const std::vector<KVShape> kv_shapes = model.kv_shapes(options.decoder.kv_type);
+  const int64_t kv_bytes = KVStore::bytes_needed(kv_shapes, options.n_blocks);
   const int32_t n_threads = options.n_threads > 0 ? options.n_threads : cpu_budget().threads;
-  const int64_t workspace_bytes = Decoder::workspace_bytes(model.spec, decoder_options, n_threads);
+  const int64_t workspace_bytes = Decoder::workspace_bytes(model.spec, options.decoder, n_threads);
   const int64_t limit = options.memory_limit > 0 ? options.memory_limit : memory_budget().available;
   if (limit > 0 && kv_bytes + workspace_bytes > limit) {
     return no_resource(
@@ -65,10 +46,10 @@ Result<std::unique_ptr<Runner>> Runner::create(const Model& model, const RunnerO
   runner->isa_ = isa;
   runner->workspace_bytes_ = workspace_bytes;
   runner->team_ = std::make_unique<ThreadTeam>(n_threads);
-  FARTHING_TRY(runner->store_, KVStore::create(model.kv_shapes(), element_bytes, options.n_blocks));
+  FARTHING_TRY(runner->store_, KVStore::create(kv_shapes, options.n_blocks));
   FARTHING_TRY(
       Decoder decoder,
-      Decoder::create(model, Exec{&kernel_table(isa), runner->team_.get()}, decoder_options));
+      Decoder::create(model, Exec{&kernel_table(isa), runner->team_.get()}, options.decoder));
   runner->decoder_.emplace(std::move(decoder));
   return runner;
 }

@@ -17,17 +17,16 @@
 namespace farthing {
 
 struct RunnerOptions {
-  int32_t n_threads = 0;        // 0: cpu_budget().threads
-  std::optional<Isa> isa;       // none: best_isa()
-  int32_t n_blocks = 0;         // KVBlocks of all sequences together
-  DType kv_type = DType::kF16;  // F32, F16 or BF16
+  int32_t n_threads = 0;     // 0: cpu_budget().threads
+  std::optional<Isa> isa;    // none: best_isa()
+  int32_t n_blocks = 0;      // KVBlocks of all sequences together
   int64_t memory_limit = 0;  // bytes that KV and workspace may take; 0: memory_budget().available
-  DecoderOptions decoder;    // its kv_type is set from the above
+  DecoderOptions decoder;
 };
 
 class Runner {
  public:
-  // The model outlives the runner. kUsage for an ISA this CPU lacks or a kv_type that isn't one;
+  // The model outlives the runner. kUsage for an ISA this CPU lacks;
   // kNoResource, with the arithmetic, if KV and workspace don't fit.
   static Result<std::unique_ptr<Runner>> create(const Model& model, const RunnerOptions& options);
 

@@ -15,11 +15,9 @@
 #include <cstdint>
 
 #include "core/block_table.h"
+#include "kernels/kv_type.h"
 
 namespace farthing {
-
-enum class KVType : uint8_t { kF32, kF16, kBF16 };
-inline constexpr size_t kKVTypeCount = 3;
 
 inline constexpr int32_t kMaxHeadDim = 512;
 inline constexpr int32_t kAttentionSegment = 256;  // positions; whole blocks
@@ -45,6 +43,9 @@ struct AttentionTask {
   float softcap;
   float* scratch;  // aligned to 64 bytes: attention_scratch_floats() or, for naive, of its own kind
 };
+
+// head_dim values of one position to its slot of a plane.
+using StoreKVFn = void (*)(const float* x, int32_t head_dim, std::byte* plane, int32_t slot);
 
 // The first position that a row at `position` sees.
 constexpr int32_t attention_begin(int32_t position, int32_t window) {

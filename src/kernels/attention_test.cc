@@ -58,9 +58,8 @@ struct Pool {
   }
   void store(const KernelTable& table, int32_t p, const float* new_k, const float* new_v) {
     const auto t = static_cast<size_t>(type);
-    table.store_k[t](new_k, dim, k.data() + block(p) + p % kKVBlockTokens * value_bytes(type));
-    table.store_v[t](
-        new_v, dim, v.data() + block(p) + p % kKVBlockTokens * dim * value_bytes(type));
+    table.store_k[t](new_k, dim, k.data() + block(p), p % kKVBlockTokens);
+    table.store_v[t](new_v, dim, v.data() + block(p), p % kKVBlockTokens);
   }
   int64_t block(int32_t p) const { return blocks[p / kKVBlockTokens].v * block_stride; }
   float k_at(int32_t p, int32_t i) const {
@@ -294,24 +293,29 @@ TEST(StoreKV, EveryIsaStoresTheReferencesBytes) {
   for (KVType kv_type : kTypes) {
     const auto type = static_cast<size_t>(kv_type);
     const int64_t size = value_bytes(kv_type);
-    for (int64_t n : {1, 8, 13, 16, 64, 77, 150}) {
-      const size_t row = static_cast<size_t>(n * size);
-      const size_t column = static_cast<size_t>(((n - 1) * kKVBlockTokens + 1) * size);
-      std::vector<std::byte> want(row);
+    for (int32_t n : {1, 8, 13, 16, 64, 77, 150}) {
+      const size_t plane = static_cast<size_t>(kv_plane_bytes(kv_type, n));
+      std::vector<std::byte> want(static_cast<size_t>(n * size));
       format_of(stored_as(kv_type)).encode(x.data(), want.data(), n);
       for (Isa isa : supported_isas()) {
         const auto what = testing::Message() << isa_name(isa) << " type " << type << " n " << n;
-        test::Guarded v(row), k(column);
-        kernel_table(isa).store_v[type](x.data(), n, v.data());
-        EXPECT_EQ(std::memcmp(want.data(), v.data(), row), 0) << what;
-        std::memset(k.data(), 0x5a, column);
-        kernel_table(isa).store_k[type](x.data(), n, k.data());
-        std::vector<std::byte> wanted_column(column, std::byte{0x5a});  // the rest stays as it was
-        for (int64_t i = 0; i < n; ++i) {
-          std::memcpy(
-              wanted_column.data() + i * kKVBlockTokens * size, want.data() + i * size, size);
+        for (int32_t slot : {0, 5, kKVBlockTokens - 1}) {
+          test::Guarded v(plane), k(plane);
+          std::memset(v.data(), 0x5a, plane);
+          std::memset(k.data(), 0x5a, plane);
+          kernel_table(isa).store_v[type](x.data(), n, v.data(), slot);
+          kernel_table(isa).store_k[type](x.data(), n, k.data(), slot);
+          // The rest stays as it was.
+          std::vector<std::byte> wanted_v(plane, std::byte{0x5a}), wanted_k = wanted_v;
+          std::memcpy(wanted_v.data() + slot * n * size, want.data(), want.size());
+          for (int64_t i = 0; i < n; ++i) {
+            std::memcpy(wanted_k.data() + (i * kKVBlockTokens + slot) * size,
+                        want.data() + i * size,
+                        static_cast<size_t>(size));
+          }
+          EXPECT_EQ(std::memcmp(wanted_v.data(), v.data(), plane), 0) << what << " slot " << slot;
+          EXPECT_EQ(std::memcmp(wanted_k.data(), k.data(), plane), 0) << what << " slot " << slot;
         }
-        EXPECT_EQ(std::memcmp(wanted_column.data(), k.data(), column), 0) << what;
       }
     }
   }

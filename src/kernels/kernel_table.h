@@ -46,10 +46,10 @@ struct KernelTable {
   // One token's `cols` floats (a multiple of 32) to kQ8_32 groups, group_stride bytes apart.
   void (*pack_q8_32)(const float* x, int64_t cols, std::byte* out, int64_t group_stride) = nullptr;
 
-  // KV cache: n values of one position, in the KV type, to its place in a K plane (one value every
-  // kKVBlockTokens) or V plane (one after the other); and attention over those.
-  std::array<void (*)(const float* x, int64_t n, std::byte* out), kKVTypeCount> store_k{};
-  std::array<void (*)(const float* x, int64_t n, std::byte* out), kKVTypeCount> store_v{};
+  // KV cache: one head's values of the position in this slot, in the KV type, to their places in a
+  // block's K or V plane (attention_task.h); and attention over those.
+  std::array<StoreKVFn, kKVTypeCount> store_k{};
+  std::array<StoreKVFn, kKVTypeCount> store_v{};
   std::array<AttentionKernels, kKVTypeCount> attention{};
   // Rotates pairs of x in place by angles with these cosines and sines: (0, 1), (2, 3), ... if
   // adjacent, else (0, n_pairs), (1, n_pairs + 1), ...

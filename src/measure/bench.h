@@ -27,7 +27,7 @@ struct BenchOptions {
   std::vector<int32_t> batches = {1};  // above 1: so many sequences behind n_prompt tokens each
   int32_t reps = 5;
   int32_t chunk = 512;   // most prompt tokens of one forward pass
-  RunnerOptions runner;  // n_threads, isa, kv_type, memory_limit, decoder.attention
+  RunnerOptions runner;  // n_threads, isa, memory_limit, decoder.kv_type, decoder.attention
 };
 
 // One of n_prompt and n_gen is 0.

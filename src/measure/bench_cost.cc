@@ -19,7 +19,7 @@ DType type_in_memory(const TensorView& tensor, WeightMode mode) {
 
 }  // namespace
 
-ModelCost::ModelCost(const Model& model, WeightMode mode, DType kv_type) {
+ModelCost::ModelCost(const Model& model, WeightMode mode, KVType kv_type) {
   const TensorView* head = model.file.find("output.weight");
   const TensorView* embedding = model.file.find("token_embd.weight");
   if (head == nullptr) head = embedding;  // tied
@@ -32,13 +32,10 @@ ModelCost::ModelCost(const Model& model, WeightMode mode, DType kv_type) {
     (&tensor == head ? head_bytes_ : layer_bytes_) += bytes;
     (&tensor == head ? head_weights_ : layer_weights_) += weights;
   }
-  const Format& kv = format_of(kv_type);
-  const std::vector<KVShape> shapes = model.kv_shapes();
+  const std::vector<KVShape> shapes = model.kv_shapes(kv_type);
   for (int32_t i = 0; i < model.spec.n_layers(); ++i) {
-    const KVShape& shape = shapes[static_cast<size_t>(i)];
-    const double values = 2.0 * shape.n_kv_heads * shape.head_dim;
-    layers_.push_back({.bytes_per_position = values / static_cast<double>(kv.qblock_values) *
-                                             static_cast<double>(kv.qblock_bytes),
+    const auto block_bytes = static_cast<double>(shapes[static_cast<size_t>(i)].block_bytes());
+    layers_.push_back({.bytes_per_position = block_bytes / kKVBlockTokens,
                        .window = model.spec.attention(i).window});
   }
 }

@@ -21,7 +21,7 @@ struct BenchCost {
 
 class ModelCost {
  public:
-  ModelCost(const Model& model, WeightMode mode, DType kv_type);
+  ModelCost(const Model& model, WeightMode mode, KVType kv_type);
 
   BenchCost of(const BenchTest& test, int32_t chunk) const;
 

@@ -112,11 +112,7 @@ Json row_json(const BenchedModel& model,
   const Spread rate = tokens_per_second(row.samples);
   const Use use = use_of(row);
   const auto n_tokens = static_cast<double>(test.n_tokens());
-  const std::string_view kv = format_of(model.kv_type).name;
-  std::string kv_type(kv);
-  std::ranges::transform(kv_type, kv_type.begin(), [](char c) {
-    return static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
-  });
+  const std::string_view kv_type = kv_type_name(model.kv_type);
   return {{"build_commit", commit},
           {"cpu_info", cpu},
           {"backends", "CPU"},
@@ -163,7 +159,7 @@ std::string model_table(const BenchResult& result) {
   std::string text = fmt::format("\n{}, {:.1f} MB, KV {}: {}\n",
                                  model.type,
                                  static_cast<double>(model.size) * 1e-6,
-                                 format_of(model.kv_type).name,
+                                 kv_type_name(model.kv_type),
                                  model.filename);
   size_t width = 4;
   for (const BenchRow& row : result.rows) {

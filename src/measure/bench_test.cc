@@ -112,7 +112,7 @@ TEST(BenchCost, OfAToyByHand) {
   constexpr double kHead = 384 * 64;
   constexpr double kPosition = 2 * 2 * 64;  // values of K and V
   const auto model = toy("llama-plain");
-  const ModelCost f16(*model, WeightMode::kNative, DType::kF16);
+  const ModelCost f16(*model, WeightMode::kNative, KVType::kF16);
 
   const BenchCost single = f16.of({.n_gen = 1, .n_depth = 9}, 512);
   EXPECT_EQ(single.bytes, 2 * (kLayers + kHead + 10 * kPosition));
@@ -127,14 +127,14 @@ TEST(BenchCost, OfAToyByHand) {
   EXPECT_EQ(prompt.bytes, 2 * (2 * kLayers + kHead + (105 + 108) * kPosition));
   EXPECT_EQ(prompt.operations, 2 * (8 * kLayers + kHead));
 
-  const ModelCost int8(*model, WeightMode::kInt8, DType::kF32);
+  const ModelCost int8(*model, WeightMode::kInt8, KVType::kF32);
   EXPECT_EQ(int8.of({.n_gen = 1}, 512).bytes, (kLayers + kHead) * 34 / 32 + 4 * kPosition);
 }
 
 TEST(BenchCost, TiedHeadsCountOnceAndWindowsLimitKV) {
   // 7 layers of 1 KV head of 32, 6 of them see 20 positions; the embedding is the head.
   const auto model = toy("gemma3");
-  const ModelCost cost(*model, WeightMode::kNative, DType::kF16);
+  const ModelCost cost(*model, WeightMode::kNative, KVType::kF16);
   const double at_0 = cost.of({.n_gen = 1}, 512).bytes;
   const double at_99 = cost.of({.n_gen = 1, .n_depth = 99}, 512).bytes;
   constexpr double kPosition = 2 * 32 * 2;  // bytes of a layer
@@ -167,7 +167,7 @@ BenchResult made_up_result() {
                   .n_params = 1000,
                   .n_threads = 2,
                   .chunk = 512,
-                  .kv_type = DType::kBF16};
+                  .kv_type = KVType::kBF16};
   // 3 sequences of 4 tokens in 1, 2 and 4 ms.
   result.rows.push_back(
       {.samples = {.test = {.n_gen = 4, .n_depth = 7, .n_sequences = 3},

@@ -58,8 +58,7 @@ class Rig {
  public:
   Rig(const Model& model, const RigOptions& options) : vocab_(model.spec.vocab_size) {
     const int32_t n_blocks = options.n_sequences * blocks_for(options.context);
-    const int64_t element_bytes = options.kv_type == KVType::kF32 ? 4 : 2;
-    store_ = must(KVStore::create(model.kv_shapes(), element_bytes, n_blocks));
+    store_ = must(KVStore::create(model.kv_shapes(options.kv_type), n_blocks));
     team_ = std::make_unique<ThreadTeam>(options.n_threads);
     DecoderOptions decoder;
     decoder.max_tokens = options.max_tokens;

@@ -34,10 +34,6 @@ void prepare_heads(const Exec& exec,
   }
 }
 
-int64_t element_bytes(KVType type) {
-  return type == KVType::kF32 ? 4 : 2;
-}
-
 // K and V of one token to their places.
 void store_kv(const Exec& exec,
               const AttentionSpec& a,
@@ -49,15 +45,13 @@ void store_kv(const Exec& exec,
   const size_t type = static_cast<size_t>(kv.type);
   const BlockId block = row.sequence->blocks[static_cast<size_t>(row.position / kKVBlockTokens)];
   const int64_t block_offset = int64_t{block.v} * kv.store->block_stride(layer);
-  const int64_t slot = row.position % kKVBlockTokens;
+  const int32_t slot = row.position % kKVBlockTokens;
   for (int32_t h = 0; h < a.n_kv_heads; ++h) {
     const int64_t offset = int64_t{h} * a.head_dim;
     std::byte* k = kv.store->k_plane(layer, h) + block_offset;
     std::byte* v = kv.store->v_plane(layer, h) + block_offset;
-    exec.kernels->store_k[type](
-        ws.k.row(t) + offset, a.head_dim, k + slot * element_bytes(kv.type));
-    exec.kernels->store_v[type](
-        ws.v.row(t) + offset, a.head_dim, v + slot * a.head_dim * element_bytes(kv.type));
+    exec.kernels->store_k[type](ws.k.row(t) + offset, a.head_dim, k, slot);
+    exec.kernels->store_v[type](ws.v.row(t) + offset, a.head_dim, v, slot);
   }
 }
 

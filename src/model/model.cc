@@ -7,10 +7,11 @@
 
 namespace farthing {
 
-std::vector<KVShape> kv_shapes(const ModelSpec& spec) {
+std::vector<KVShape> kv_shapes(const ModelSpec& spec, KVType type) {
   std::vector<KVShape> shapes;
   for (int32_t i = 0; i < spec.n_layers(); ++i) {
-    shapes.push_back({spec.attention(i).n_kv_heads, spec.attention(i).head_dim});
+    const AttentionSpec& attention = spec.attention(i);
+    shapes.push_back({attention.n_kv_heads, kv_plane_bytes(type, attention.head_dim)});
   }
   return shapes;
 }

@@ -8,21 +8,22 @@
 
 #include "base/result.h"
 #include "cache/kv_store.h"
+#include "kernels/kv_type.h"
 #include "load/model_file.h"
 #include "model/spec.h"
 #include "model/weights.h"
 
 namespace farthing {
 
-std::vector<KVShape> kv_shapes(const ModelSpec& spec);  // one per layer
+std::vector<KVShape> kv_shapes(const ModelSpec& spec, KVType type);  // one per layer
 
 struct Model {
   ModelFile file;
   ModelSpec spec;
   Weights weights;
 
-  std::vector<KVShape> kv_shapes() const { return farthing::kv_shapes(spec); }
-  int64_t n_parameters() const;            // values in all tensors of the file
+  std::vector<KVShape> kv_shapes(KVType type) const { return farthing::kv_shapes(spec, type); }
+  int64_t n_parameters() const;  // values in all tensors of the file
   int64_t tensor_bytes() const;
 };
 

@@ -200,7 +200,7 @@ TEST_P(EngineDeterminism, NaiveAttentionChoosesTheSameTokens) {
   model_ = *std::move(loaded);
   const Request ours = request_of(prompt_, 0.0F, kNew);
   EngineOptions options = plain();
-  options.kv_type = DType::kF32;
+  options.kv_type = KVType::kF32;
   const std::vector<Output> flash = run(options, ours);
   options.attention = AttentionMode::kNaive;
   options.n_threads = 2;

@@ -16,14 +16,16 @@ constexpr int64_t value_bytes(KVType type) {
 }
 
 template <KVType kType>
-void store_k(const float* x, int64_t n, std::byte* out) {
-  for (int64_t i = 0; i < n; ++i) {
-    format_of(stored_as(kType)).encode(x + i, out + i * kKVBlockTokens * value_bytes(kType), 1);
+void store_k(const float* x, int32_t head_dim, std::byte* plane, int32_t slot) {
+  for (int64_t i = 0; i < head_dim; ++i) {
+    const int64_t at = i * kKVBlockTokens + slot;
+    format_of(stored_as(kType)).encode(x + i, plane + at * value_bytes(kType), 1);
   }
 }
 template <KVType kType>
-void store_v(const float* x, int64_t n, std::byte* out) {
-  format_of(stored_as(kType)).encode(x, out, n);
+void store_v(const float* x, int32_t head_dim, std::byte* plane, int32_t slot) {
+  const int64_t at = int64_t{slot} * head_dim;
+  format_of(stored_as(kType)).encode(x, plane + at * value_bytes(kType), head_dim);
 }
 
 // Value i of position p, of K or V.

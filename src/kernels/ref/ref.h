@@ -14,7 +14,6 @@ MatmulFn ref_matmul(DType type);
 void ref_pack_q8_32(const float* x, int64_t cols, std::byte* out, int64_t group_stride);
 
 // attention.cc
-using StoreKVFn = void (*)(const float* x, int64_t n, std::byte* out);
 StoreKVFn ref_store_k(KVType type);
 StoreKVFn ref_store_v(KVType type);
 AttentionKernels ref_attention(KVType type);

@@ -15,8 +15,8 @@ struct MatmulFns {
 
 struct RowFns {
   void (*pack_q8_32)(const float* x, int64_t cols, std::byte* out, int64_t group_stride);
-  void (*store_k[kKVTypeCount])(const float* x, int64_t n, std::byte* out);
-  void (*store_v[kKVTypeCount])(const float* x, int64_t n, std::byte* out);
+  StoreKVFn store_k[kKVTypeCount];
+  StoreKVFn store_v[kKVTypeCount];
   AttentionKernels attention[kKVTypeCount];
   void (*rope)(const float* cos, const float* sin, int64_t n_pairs, bool adjacent, float* x);
   void (*rms_norm)(const float* x, const float* gain, int64_t n, float eps, float* out);

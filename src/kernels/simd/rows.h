@@ -84,11 +84,17 @@ struct RowKernels {
       std::memcpy(out + 2 * i, halves, static_cast<size_t>(2 * (n - i)));
     }
   }
-  // The same values, kKVBlockTokens apart.
+  // In their slot of a V plane, one after the other.
+  template <int64_t kBytes, void (*kStore)(const float*, int64_t, std::byte*)>
+  static void store_row(const float* x, int32_t n, std::byte* plane, int32_t slot) {
+    kStore(x, n, plane + int64_t{slot} * n * kBytes);
+  }
+  // In their slot of a K plane, kKVBlockTokens apart.
   template <class Bits, void (*kStore)(const float*, int64_t, std::byte*)>
-  static void store_column(const float* x, int64_t n, std::byte* out) {
+  static void store_column(const float* x, int32_t n, std::byte* plane, int32_t slot) {
     constexpr int64_t kPiece = 64;
     alignas(64) Bits values[kPiece];
+    std::byte* out = plane + int64_t{slot} * static_cast<int64_t>(sizeof(Bits));
     for (int64_t begin = 0; begin < n; begin += kPiece) {
       const int64_t count = n - begin < kPiece ? n - begin : kPiece;
       kStore(x + begin, count, reinterpret_cast<std::byte*>(values));
