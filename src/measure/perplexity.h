@@ -34,7 +34,7 @@ class LikelihoodSum {
 // Owns: a runner with KV for one window. Computes windows and hands out the scored rows.
 class WindowRunner {
  public:
-  // Takes n_threads, isa, kv_type, memory_limit and attention from `options`, and
+  // Takes n_threads, isa, memory_limit, decoder.kv_type and attention from `options`, and
   // decoder.max_tokens as the most tokens of a step; the rest is set here, for windows of `size`
   // tokens. kUsage if the model's context is smaller.
   static Result<WindowRunner> create(const Model& model, RunnerOptions options, int32_t size);
