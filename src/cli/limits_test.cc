@@ -13,7 +13,7 @@ using ::testing::HasSubstr;
 TEST(Limits, CountsWhatTheDecodedTokensRead) {
   const auto model = load_model(FARTHING_SOURCE_DIR "/tests/golden/model/llama-gqa.gguf", {});
   ASSERT_TRUE(model);
-  const ModelCost cost(*(*model)->model, WeightMode::kNative, DType::kF16);
+  const ModelCost cost(*(*model)->model, WeightMode::kNative, KVType::kF16);
   Answer answer;
   answer.usage = {.prompt_tokens = 10, .completion_tokens = 21};
   answer.timings = {.decode_seconds = 2};
@@ -35,7 +35,7 @@ TEST(Limits, CountsWhatTheDecodedTokensRead) {
 TEST(Limits, SaysNothingOfTooLittle) {
   const auto model = load_model(FARTHING_SOURCE_DIR "/tests/golden/model/llama-gqa.gguf", {});
   ASSERT_TRUE(model);
-  const ModelCost cost(*(*model)->model, WeightMode::kNative, DType::kF16);
+  const ModelCost cost(*(*model)->model, WeightMode::kNative, KVType::kF16);
   Answer answer;
   answer.usage = {.prompt_tokens = 10, .completion_tokens = 8};
   answer.timings = {.decode_seconds = 2};
