@@ -1,5 +1,6 @@
 #include "cache/kv_store.h"
 
+#include <cstring>
 #include <utility>
 
 namespace farthing {
@@ -28,6 +29,14 @@ std::byte* KVStore::k_plane(int32_t layer, int32_t head) const {
 
 std::byte* KVStore::v_plane(int32_t layer, int32_t head) const {
   return k_plane(layer, head) + layers_[layer].n_heads * layers_[layer].plane_bytes;
+}
+
+void KVStore::copy_block(BlockId from, BlockId to) {
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    const int64_t stride = layers_[i].block_bytes();
+    std::byte* base = buffer_.data() + offsets_[i];
+    std::memcpy(base + to.v * stride, base + from.v * stride, static_cast<size_t>(stride));
+  }
 }
 
 }  // namespace farthing

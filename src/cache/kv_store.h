@@ -32,6 +32,8 @@ class KVStore {
   std::byte* k_plane(int32_t layer, int32_t head) const;
   std::byte* v_plane(int32_t layer, int32_t head) const;
   int64_t block_stride(int32_t layer) const { return layers_[layer].block_bytes(); }
+  // All layers' K and V.
+  void copy_block(BlockId from, BlockId to);
   int64_t size_bytes() const { return static_cast<int64_t>(buffer_.size()); }
 
  private:

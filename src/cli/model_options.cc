@@ -112,6 +112,16 @@ void add_model_options(CLI::App& verb, ModelOptions& options) {
                             engine.attention,
                             {{"flash", AttentionMode::kFlash}, {"naive", AttentionMode::kNaive}},
                             "naive: the whole row of scores is stored");
+  add_choice<bool>(verb,
+                   "--prefix-cache",
+                   engine.prefix_cache,
+                   {{"on", true}, {"off", false}},
+                   "off: compute every prompt from its first token");
+  add_choice<bool>(verb,
+                   "--kv-layout",
+                   engine.paged,
+                   {{"paged", true}, {"contiguous", false}},
+                   "contiguous: a sequence reserves room for all its possible tokens at once");
   add_choice<WeightMode>(
       verb,
       "--weights",

@@ -38,7 +38,9 @@ struct ServeFlags {
   ModelOptions model;
   std::string host = "127.0.0.1";
   int32_t port = 8080;
-  int32_t max_seqs = 0;  // 0: as many of the default as fit
+  int32_t max_seqs = kDefaultSequences;
+  int64_t kv_memory = 0;   // 0: default_kv_memory()
+  double itl_target = 50;  // milliseconds
   int32_t max_queue = 128;
   double request_timeout = 600;
   double drain_timeout = 30;
@@ -59,9 +61,38 @@ void add_flags(CLI::App& verb, ServeFlags& flags) {
       ->capture_default_str();
   verb.add_option("--max-seqs",
                   flags.max_seqs,
-                  "Sequences that run at once (default: 16, or what fits a quarter of the memory)")
+                  "Sequences that run at once")
       ->check(CLI::Range(1, 1024))
-      ->type_name("N");
+      ->type_name("N")
+      ->capture_default_str();
+  verb.add_option_function<std::string>(
+          "--kv-memory",
+          [&flags](const std::string& text) {
+            Result<int64_t> bytes = parse_bytes(text);
+            if (!bytes) throw CLI::ValidationError("--kv-memory", bytes.error().message);
+            flags.kv_memory = *bytes;
+          },
+          "Memory for keys and values (default: what --max-seqs full contexts take, at most a "
+          "quarter of the memory)")
+      ->type_name("BYTES");
+  EngineOptions& engine = flags.model.engine;
+  add_choice<Batching>(verb,
+                       "--batching",
+                       engine.batching,
+                       {{"continuous", Batching::kContinuous},
+                        {"static", Batching::kStatic},
+                        {"off", Batching::kOff}},
+                       "static: a batch runs to its end before the next; off: one sequence at a time");
+  std::vector<std::pair<std::string, Policy>> policies;
+  for (const PolicyRow& row : all_policies()) policies.emplace_back(row.name, row.policy);
+  add_choice<Policy>(verb, "--policy", engine.policy, policies, "Which waiting request runs next");
+  verb.add_option("--itl-target",
+                  flags.itl_target,
+                  "Milliseconds between the tokens of running answers that other prompts may not "
+                  "exceed; 0: none")
+      ->check(CLI::Range(0.0, 1e6))
+      ->type_name("MS")
+      ->capture_default_str();
   verb.add_option("--max-queue", flags.max_queue, "Samples that may wait beyond --max-seqs")
       ->check(CLI::Range(0, 1 << 20))
       ->type_name("N")
@@ -110,16 +141,10 @@ Result<std::vector<std::string>> read_keys(const std::string& path) {
   return keys;
 }
 
-// As many full contexts as the default asks for, or as fit the KV share of the memory.
-int32_t fitting_sequences(const LoadedModel& model, const EngineOptions& engine) {
-  const int32_t context =
-      engine.context > 0 ? engine.context : std::min(model.context_length(), 8192);
-  const int64_t one =
-      KVStore::bytes_needed(model.model->kv_shapes(engine.kv_type), blocks_for(context));
+// What full contexts of all sequences would take, but no more than the KV share of the memory.
+int64_t default_kv_memory(const EngineOptions& engine) {
   const int64_t memory = engine.memory_limit > 0 ? engine.memory_limit : memory_budget().available;
-  if (one <= 0 || memory <= 0) return kDefaultSequences;
-  const auto fit = static_cast<int64_t>(kKVShare * static_cast<double>(memory)) / one;
-  return static_cast<int32_t>(std::clamp<int64_t>(fit, 1, kDefaultSequences));
+  return static_cast<int64_t>(kKVShare * static_cast<double>(memory));
 }
 
 ServerOptions::Duration milliseconds(double seconds) {
@@ -175,8 +200,10 @@ Status serve(ServeFlags flags) {
                  model->chat_template_error);
   }
   EngineOptions& engine_options = flags.model.engine;
-  engine_options.max_sequences =
-      flags.max_seqs > 0 ? flags.max_seqs : fitting_sequences(*model, engine_options);
+  engine_options.max_sequences = flags.max_seqs;
+  engine_options.kv_memory =
+      flags.kv_memory > 0 ? flags.kv_memory : default_kv_memory(engine_options);
+  engine_options.itl_target = flags.itl_target * 1e-3;
   FARTHING_TRY(const std::unique_ptr<Engine> engine, Engine::start(*model, engine_options));
   logger->info("model={} context={} max_seqs={} threads={} isa={} kv_mib={} workspace_mib={}",
                model->description,

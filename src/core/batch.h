@@ -19,7 +19,13 @@ struct Slice {
 };
 inline constexpr int32_t kMostBest = 64;  // for n_best
 
+// A whole block, as far as it is stored.
+struct BlockCopy {
+  BlockId from, to;
+};
+
 struct Batch {
+  std::vector<BlockCopy> copies;  // before anything is computed
   std::vector<Slice> slices;
 
   int32_t n_tokens() const {

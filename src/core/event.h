@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "core/cache_miss.h"
 #include "core/ids.h"
 
 namespace farthing {
@@ -45,6 +46,7 @@ struct SampleEnd {
 struct Usage {
   int32_t prompt_tokens = 0;
   int32_t cached_tokens = 0;      // of the prompt, not computed again
+  CacheMiss cache_miss = CacheMiss::kOff;  // why not more
   int32_t completion_tokens = 0;  // over all samples
 };
 

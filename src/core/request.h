@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "core/cache_salt.h"
 #include "core/ids.h"
 #include "core/sampling_params.h"
 
@@ -25,6 +26,9 @@ struct Request {
   std::vector<std::string> stop;     // stop strings; never leaked, even across token borders
   std::vector<TokenId> stop_tokens;  // beyond the model's own end-of-generation tokens
   std::optional<TimePoint> deadline;
+  int32_t priority = 0;  // lower runs sooner, where the scheduler's policy asks for it
+  uint64_t caller = 0;   // whose share of the machine it takes
+  CacheSalt salt;
 };
 
 }  // namespace farthing

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/block_table.h"
+#include "core/cache_miss.h"
 #include "core/ids.h"
 
 namespace farthing {
@@ -18,6 +19,8 @@ struct Sequence {
   int32_t n_prompt = 0;
   int32_t n_stored = 0;  // positions [0, n_stored) have their K/V in the pool
   BlockTable blocks;
+  int32_t n_cached = 0;  // of the prompt: found in the prefix cache when the sequence first ran
+  CacheMiss miss = CacheMiss::kOff;  // why not more
 
   int32_t size() const { return static_cast<int32_t>(tokens.size()); }
   int32_t n_generated() const { return size() - n_prompt; }

@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <map>
 #include <mutex>
+#include <random>
 #include <thread>
 #include <utility>
 #include <variant>
@@ -34,6 +35,12 @@ struct Stream {
     return std::move(step.text);
   }
 };
+
+// No secret, but nobody outside can guess it.
+uint64_t random_key() {
+  std::random_device device;
+  return uint64_t{device()} << 32 | device();
+}
 
 struct Active {
   Request request;
@@ -69,6 +76,7 @@ struct Engine::Impl {
   std::condition_variable wake;
   std::vector<Command> mailbox;
   bool stopping = false;
+  SchedulerCounts counts;
   uint32_t next_request = 1;
 
   // What progress() reads; times are Clock ticks, and 0 means never.
@@ -111,7 +119,13 @@ Result<std::unique_ptr<Engine>> Engine::start(const LoadedModel& model,
   options.max_sequences = std::max(options.max_sequences, 1);
   const int32_t step_tokens =
       std::max(std::clamp(options.chunk, 1, options.context), options.max_sequences);
-  const int64_t n_blocks = int64_t{options.max_sequences} * blocks_for(options.context);
+  const int64_t one = blocks_for(options.context);
+  int64_t n_blocks = options.max_sequences * one;
+  if (options.kv_memory > 0) {
+    const int64_t block_bytes =
+        KVStore::bytes_needed(model.model->kv_shapes(options.kv_type), 1);
+    n_blocks = std::clamp(options.kv_memory / block_bytes, one, n_blocks);
+  }
   if (n_blocks > (int64_t{1} << 30) / kKVBlockTokens) {
     return no_resource("{} sequences of {} tokens are too many: use a smaller --ctx or --max-seqs",
                        options.max_sequences,
@@ -133,7 +147,13 @@ Result<std::unique_ptr<Engine>> Engine::start(const LoadedModel& model,
       std::make_unique<Scheduler>(SchedulerOptions{.context = options.context,
                                                    .max_sequences = options.max_sequences,
                                                    .max_step_tokens = step_tokens,
-                                                   .kv_cache = options.kv_cache},
+                                                   .kv_cache = options.kv_cache,
+                                                   .prefix_cache = options.prefix_cache,
+                                                   .paged = options.paged,
+                                                   .batching = options.batching,
+                                                   .policy = options.policy,
+                                                   .itl_target = options.itl_target,
+                                                   .cache_key = random_key()},
                                   *impl->pool);
   impl->sampled.resize(static_cast<size_t>(options.max_sequences));
   impl->rows.reserve(static_cast<size_t>(options.max_sequences));
@@ -207,6 +227,11 @@ Progress Engine::progress() const {
   return progress;
 }
 
+SchedulerCounts Engine::counts() const {
+  std::lock_guard lock(impl_->mutex);
+  return impl_->counts;
+}
+
 int32_t Engine::context() const {
   return impl_->options.context;
 }
@@ -251,7 +276,7 @@ bool Engine::Impl::take_mail() {
     entry.usage.prompt_tokens = static_cast<int32_t>(entry.request.prompt.size());
     entry.streams.assign(static_cast<size_t>(entry.request.n),
                          Stream(model->tokenizer, entry.request));
-    scheduler->add(submit.id, entry.request);
+    scheduler->add(submit.id, entry.request, submit.at);
     if (entry.request.max_tokens == 0) scheduler->end(submit.id, FinishReason::kLength);
   }
   return true;
@@ -268,8 +293,14 @@ void Engine::Impl::step() {
     }
     const Logits logits = runner->forward(batch);
     sample(batch, logits);
+    const TimePoint done = Clock::now();
+    scheduler->observe(batch, seconds_between(now, done));
     scheduler->commit(batch, picked);
-    last_step = Clock::now().time_since_epoch().count();
+    {
+      std::lock_guard lock(mutex);
+      counts = scheduler->counts();
+    }
+    last_step = done.time_since_epoch().count();
   }
   publish_ended();
 }
@@ -350,6 +381,10 @@ void Engine::Impl::publish_ended() {
     SampleEnd sample_end{
         ended.request, ended.sample, ended.reason, entry.streams[ended.sample].finish()};
     entry.sink(std::move(sample_end));
+    if (ended.sample == 0) {  // the others find what it computed
+      entry.usage.cached_tokens = ended.n_cached;
+      entry.usage.cache_miss = ended.miss;
+    }
     if (--entry.n_open > 0) continue;
     RequestEnd end{.request = ended.request, .usage = entry.usage};
     auto span = [](TimePoint from, TimePoint to) {

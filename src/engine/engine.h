@@ -18,6 +18,7 @@
 #include "kernels/isa.h"
 #include "kernels/kv_type.h"
 #include "model/decoder.h"
+#include "sched/scheduler.h"
 
 namespace farthing {
 
@@ -25,11 +26,18 @@ struct EngineOptions {
   int32_t n_threads = 0;      // 0: from affinity, cpuset, cgroup quota and cores
   std::optional<Isa> isa;     // none: the best this CPU has
   int32_t context = 0;        // most tokens of one sequence; 0: min(model context, 8192)
-  int32_t max_sequences = 1;  // KV pool for that many full contexts
+  int32_t max_sequences = 1;  // most that run at once
+  int64_t kv_memory = 0;  // bytes of the KV pool; 0: max_sequences full contexts. One always fits
   int32_t chunk = 512;        // most prompt tokens in one step
   KVType kv_type = KVType::kF16;
+  // Each of these may be switched off and changes no answer, only what it costs.
   bool kv_cache = true;  // off: every step recomputes the whole prefix (the ladder's bottom)
   AttentionMode attention = AttentionMode::kFlash;
+  bool prefix_cache = true;  // keep what ended and share what begins alike
+  bool paged = true;         // off: a sequence takes the blocks of all its possible tokens at once
+  Batching batching = Batching::kContinuous;
+  Policy policy = Policy::kFcfs;
+  double itl_target = 0;  // seconds between tokens that prompts of others may not exceed; 0: none
   int64_t memory_limit = 0;  // bytes; 0: cgroup or machine limit
 };
 
@@ -52,6 +60,7 @@ class Engine {
 
   // Any thread, and never waits: it answers even while a step hangs.
   Progress progress() const;
+  SchedulerCounts counts() const;  // as of the last step
 
   int32_t context() const;  // most tokens of one sequence
   int32_t n_threads() const;

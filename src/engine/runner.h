@@ -30,8 +30,11 @@ class Runner {
   // kNoResource, with the arithmetic, if KV and workspace don't fit.
   static Result<std::unique_ptr<Runner>> create(const Model& model, const RunnerOptions& options);
 
-  // See Decoder::forward. Not thread-safe: one thread owns a runner.
-  Logits forward(const Batch& batch) { return decoder_->forward(batch, store_); }
+  // Copies the batch's blocks, then as Decoder::forward. Not thread-safe: one thread owns a runner.
+  Logits forward(const Batch& batch) {
+    for (const BlockCopy& copy : batch.copies) store_.copy_block(copy.from, copy.to);
+    return decoder_->forward(batch, store_);
+  }
 
   ThreadTeam& team() { return *team_; }
   int32_t n_threads() const { return team_->size(); }

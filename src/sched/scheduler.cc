@@ -1,63 +1,76 @@
 #include "sched/scheduler.h"
 
 #include <algorithm>
+#include <limits>
+#include <tuple>
 #include <utility>
 
 #include "base/check.h"
 
 namespace farthing {
+namespace {
 
-Scheduler::Scheduler(const SchedulerOptions& options, KVPool& pool)
-    : options_(options), pool_(pool) {
-  CHECK(options.max_sequences >= 1 && options.max_step_tokens >= options.max_sequences);
+// Prompts go on at least so fast, whatever the target for running sequences.
+constexpr int32_t kLeastPrefill = 16;
+
+int32_t common_prefix(std::span<const TokenId> a, std::span<const TokenId> b) {
+  return static_cast<int32_t>(std::ranges::mismatch(a, b).in1 - a.begin());
 }
 
-void Scheduler::add(RequestId id, const Request& request) {
+}  // namespace
+
+std::string_view wait_reason_name(WaitReason reason) {
+  constexpr std::array<std::string_view, kWaitReasonCount> kNames = {
+      "none", "slots", "kv_full", "prefix", "batch", "turn"};
+  return kNames[static_cast<size_t>(reason)];
+}
+
+Scheduler::Scheduler(const SchedulerOptions& options, KVPool& pool)
+    : options_(options), pool_(pool), tree_(pool, options.cache_key) {
+  CHECK(options.max_sequences >= 1 && options.max_step_tokens >= options.max_sequences);
+  CHECK(pool.n_blocks() == pool.n_free());
+}
+
+void Scheduler::add(RequestId id, const Request& request, TimePoint now) {
   const int64_t prompt = static_cast<int64_t>(request.prompt.size());
   CHECK(prompt > 0 && prompt <= options_.context);
   for (int32_t sample = 0; sample < request.n; ++sample) {
     auto entry = std::make_unique<Entry>();
-    entry->sequence.id = SequenceId{next_id_++};
-    entry->sequence.request = id;
-    entry->sequence.sample = static_cast<uint32_t>(sample);
-    entry->sequence.tokens = request.prompt;
-    entry->sequence.n_prompt = static_cast<int32_t>(prompt);
+    Sequence& s = entry->sequence;
+    s.id = SequenceId{next_id_++};
+    s.request = id;
+    s.sample = static_cast<uint32_t>(sample);
+    s.tokens = request.prompt;
+    s.n_prompt = static_cast<int32_t>(prompt);
     entry->max_size =
         static_cast<int32_t>(std::min<int64_t>(prompt + request.max_tokens, options_.context));
+    entry->salt = request.salt;
+    entry->caller = request.caller;
+    entry->priority = request.priority;
     entry->deadline = request.deadline;
-    entry->sequence.tokens.reserve(static_cast<size_t>(entry->max_size));
+    entry->arrived = now;
+    s.tokens.reserve(static_cast<size_t>(entry->max_size));
     CHECK(blocks_for(entry->max_size) <= pool_.n_blocks());
     waiting_.push_back(std::move(entry));
   }
 }
 
-void Scheduler::admit() {
-  while (!waiting_.empty() && n_running() < options_.max_sequences) {
-    Entry& entry = *waiting_.front();
-    auto lease = pool_.lease(blocks_for(entry.max_size));
-    if (!lease) return;  // first come, first served: nobody overtakes
-    entry.lease = std::move(*lease);
-    entry.sequence.blocks = entry.lease.blocks();
-    running_.push_back(std::move(waiting_.front()));
-    waiting_.pop_front();
-  }
-}
-
 template <class Predicate>
 void Scheduler::end_if(Predicate&& predicate, FinishReason reason) {
-  auto sweep = [&](auto& entries) {
-    auto keep = entries.begin();
-    for (auto& entry : entries) {
-      if (predicate(*entry)) {
-        const Sequence& s = entry->sequence;
-        ended_.push_back({s.id, s.request, s.sample, reason});
-        entry.reset();
-      } else {
-        if (&*keep != &entry) *keep = std::move(entry);
-        ++keep;
-      }
-    }
-    entries.erase(keep, entries.end());
+  auto sweep = [&](Entries& entries) {
+    std::erase_if(entries, [&](const std::unique_ptr<Entry>& entry) {
+      if (!predicate(*entry)) return false;
+      const Sequence& s = entry->sequence;
+      ended_.push_back({s.id,
+                        s.request,
+                        s.sample,
+                        reason,
+                        s.n_cached,
+                        s.miss,
+                        entry->waits_for,
+                        entry->n_preempted});
+      return true;
+    });
   };
   sweep(running_);
   sweep(waiting_);
@@ -73,40 +86,213 @@ void Scheduler::end_sequence(SequenceId id, FinishReason reason) {
 
 Batch Scheduler::plan(TimePoint now) {
   end_if([&](const Entry& e) { return e.deadline && *e.deadline <= now; }, FinishReason::kDeadline);
-  admit();
-  Batch batch;
-  int32_t budget = options_.max_step_tokens;
-  auto take = [&](const Entry& entry) {
-    const Sequence& s = entry.sequence;
-    const int32_t count = std::min(s.size() - s.n_stored, budget);
-    if (count <= 0) return;
-    const bool reaches_end = s.n_stored + count == s.size();
-    batch.slices.push_back({&s, s.n_stored, count, reaches_end ? 1 : 0});
-    budget -= count;
-  };
-  auto is_decode = [](const Entry& e) { return e.sequence.size() - e.sequence.n_stored == 1; };
-  for (const auto& entry : running_) {
-    if (is_decode(*entry)) take(*entry);
+  for (size_t i = 0; i < running_.size(); ++i) {
+    if (!grow(*running_[i])) break;
   }
-  for (const auto& entry : running_) {
-    if (!is_decode(*entry)) take(*entry);
+  Batch batch;
+  int32_t left = budget();
+  admit(batch, now, left);
+  for (const bool decodes : {true, false}) {
+    for (const auto& entry : running_) {
+      const Sequence& s = entry->sequence;
+      const int32_t count = std::min(entry->n_left(), left);
+      if (entry->decodes() != decodes || count <= 0) continue;
+      batch.slices.push_back({&s, s.n_stored, count, count == entry->n_left() ? 1 : 0});
+      left -= count;
+    }
   }
   return batch;
 }
 
-void Scheduler::commit(const Batch& batch, std::span<const Picked> picked) {
-  auto entry_of = [&](SequenceId id) -> Entry& {
-    auto it = std::ranges::find_if(running_, [&](const auto& e) { return e->sequence.id == id; });
-    CHECK(it != running_.end());
-    return **it;
+// Tokens of the next step.
+int32_t Scheduler::budget() const {
+  const int32_t most = options_.max_step_tokens;
+  int32_t n_decodes = 0;
+  int64_t positions = 0;
+  for (const auto& entry : running_) {
+    positions += entry->sequence.size();
+    n_decodes += entry->decodes() ? 1 : 0;
+  }
+  if (options_.itl_target <= 0 || n_decodes == 0) return most;
+  const int32_t least = std::min(most, n_decodes + kLeastPrefill);
+  return step_model_.tokens_within(options_.itl_target, positions, least, most);
+}
+
+std::optional<Lease> Scheduler::take_blocks(int32_t n) {
+  if (!tree_.make_free(n)) return std::nullopt;
+  return pool_.lease(n);
+}
+
+// Blocks for all of its tokens; false if it was preempted instead.
+bool Scheduler::grow(Entry& entry) {
+  Sequence& s = entry.sequence;
+  const int32_t n = blocks_for(s.size()) - static_cast<int32_t>(s.blocks.size());
+  if (n <= 0) return true;
+  std::optional<Lease> more;
+  while (!(more = take_blocks(n))) {
+    const bool itself = running_.back().get() == &entry;
+    CHECK(!itself || running_.size() > 1);
+    preempt_last();
+    if (itself) return false;
+  }
+  entry.lease.append(*std::move(more));
+  s.blocks = entry.lease.blocks();
+  return true;
+}
+
+void Scheduler::preempt_last() {
+  std::unique_ptr<Entry> entry = std::move(running_.back());
+  running_.pop_back();
+  Sequence& s = entry->sequence;
+  entry->n_known = std::max(entry->n_known, s.n_stored);
+  ++entry->n_preempted;
+  ++counts_.preemptions;
+  entry->source = Lease();
+  entry->lease = Lease();
+  entry->path = {};
+  s.blocks.clear();
+  s.n_stored = 0;
+  waiting_.insert(waiting_.begin(), std::move(entry));
+}
+
+std::vector<Scheduler::Entry*> Scheduler::order_of_admission(TimePoint now) {
+  struct Ranked {
+    int rank;  // preempted ones, then those out of patience, then the rest
+    double score;
+    Entry* entry;
   };
+  const PolicyRow& policy = policy_row(options_.policy);
+  std::vector<Ranked> ranked;
+  ranked.reserve(waiting_.size());
+  for (const auto& entry : waiting_) {
+    const Sequence& s = entry->sequence;
+    const double waited = seconds_between(entry->arrived, now);
+    if (entry->n_preempted > 0 || waited > options_.patience) {
+      ranked.push_back({entry->n_preempted > 0 ? 0 : 1, 0, entry.get()});
+      continue;
+    }
+    Candidate candidate{
+        .waited = waited, .priority = entry->priority, .n_left = s.size(), .n_stored = 0};
+    if (policy.needs_prefix && shares()) {
+      candidate.n_stored = tree_.match(entry->salt, s.tokens).n_tokens();
+    }
+    if (const auto it = served_.find(entry->caller); it != served_.end())
+      candidate.served = it->second;
+    if (entry->deadline) candidate.until_deadline = seconds_between(now, *entry->deadline);
+    ranked.push_back({2, policy.score(candidate), entry.get()});
+  }
+  std::ranges::stable_sort(ranked, [](const Ranked& a, const Ranked& b) {
+    return std::tie(a.rank, a.score) < std::tie(b.rank, b.score);
+  });
+  std::vector<Entry*> order;
+  for (const Ranked& r : ranked) order.push_back(r.entry);
+  return order;
+}
+
+void Scheduler::admit(Batch& batch, TimePoint now, int32_t& left) {
+  if (waiting_.empty()) return;
+  const auto all_wait_for = [&](WaitReason reason) {
+    for (const auto& entry : waiting_) entry->waits_for = reason;
+    counts_.waits[static_cast<size_t>(reason)] += n_waiting();
+  };
+  const int32_t slots = options_.batching == Batching::kOff ? 1 : options_.max_sequences;
+  if (options_.batching != Batching::kContinuous && !running_.empty())
+    return all_wait_for(WaitReason::kBatch);
+  if (n_running() >= slots) return all_wait_for(WaitReason::kSlots);
+  int32_t in_use = 0;  // of the budget, by those that run
+  for (const auto& entry : running_) in_use = std::min(left, in_use + entry->n_left());
+
+  WaitReason rest = WaitReason::kNone;  // why nobody further is admitted
+  std::vector<Entry*> admitted;
+  for (Entry* entry : order_of_admission(now)) {
+    if (rest == WaitReason::kNone) {
+      if (n_running() + static_cast<int32_t>(admitted.size()) >= slots) rest = WaitReason::kSlots;
+      if (in_use >= left && options_.batching == Batching::kContinuous) rest = WaitReason::kTurn;
+    }
+    entry->waits_for = rest == WaitReason::kNone ? try_admit(batch, *entry) : rest;
+    if (entry->waits_for == WaitReason::kNone) {
+      const auto it =
+          std::ranges::find_if(waiting_, [&](const auto& e) { return e.get() == entry; });
+      running_.push_back(std::move(*it));
+      waiting_.erase(it);
+      in_use = std::min(left, in_use + entry->n_left());
+      continue;
+    }
+    ++counts_.waits[static_cast<size_t>(entry->waits_for)];
+    if (entry->waits_for == WaitReason::kBlocks) rest = WaitReason::kTurn;
+  }
+}
+
+// A running sequence is computing more of what this one begins with than is stored.
+bool Scheduler::prefix_is_coming(const Entry& entry, int32_t n_matched) const {
+  const Sequence& s = entry.sequence;
+  const auto useful = std::span(s.tokens).first(s.tokens.size() - 1);
+  return std::ranges::any_of(running_, [&](const auto& other) {
+    const Sequence& o = other->sequence;
+    if (other->decodes() || !(other->salt == entry.salt)) return false;
+    int32_t common = common_prefix(useful, o.tokens);
+    if (o.request != s.request) common = common / kKVBlockTokens * kKVBlockTokens;
+    return common > n_matched && o.n_stored < common;
+  });
+}
+
+WaitReason Scheduler::try_admit(Batch& batch, Entry& entry) {
+  Sequence& s = entry.sequence;
+  PrefixTree::Match match{.miss = CacheMiss::kOff};
+  if (shares()) {
+    match = tree_.match(entry.salt, std::span(s.tokens).first(s.tokens.size() - 1));
+    if (options_.batching == Batching::kContinuous && prefix_is_coming(entry, match.n_tokens()))
+      return WaitReason::kPrefix;
+  }
+  const int32_t wanted = blocks_for(options_.paged ? s.size() : entry.max_size) -
+                         static_cast<int32_t>(match.blocks.blocks().size());
+  const int32_t reserve = options_.paged ? n_running() : 0;  // each may need one more soon
+  if (wanted + reserve > free_after_eviction()) {
+    match.source = Lease();  // which may have been one of those that could be evicted
+    match.n_copied = 0;
+  }
+  if (wanted + reserve > free_after_eviction() && (n_running() > 0)) return WaitReason::kBlocks;
+  std::optional<Lease> own = take_blocks(wanted);
+  CHECK(own);
+  if (match.n_copied > 0) batch.copies.push_back({match.source.blocks()[0], own->blocks()[0]});
+  entry.source = std::move(match.source);
+  entry.lease = std::move(match.blocks);
+  entry.lease.append(*std::move(own));
+  entry.path = match.path;
+  s.blocks = entry.lease.blocks();
+  s.n_stored = match.path.n_tokens + match.n_copied;
+  if (entry.n_preempted == 0) {
+    s.n_cached = s.n_stored;
+    s.miss = match.miss;
+    counts_.prompt_tokens_cached += s.n_cached;
+  }
+  return WaitReason::kNone;
+}
+
+Scheduler::Entry& Scheduler::running(SequenceId id) {
+  auto it = std::ranges::find_if(running_, [&](const auto& e) { return e->sequence.id == id; });
+  CHECK(it != running_.end());
+  return **it;
+}
+
+void Scheduler::commit(const Batch& batch, std::span<const Picked> picked) {
   for (const Slice& slice : batch.slices) {
-    Sequence& s = entry_of(slice.sequence->id).sequence;
+    Entry& entry = running(slice.sequence->id);
+    Sequence& s = entry.sequence;
     CHECK(slice.first == s.n_stored);
+    const int32_t again = std::clamp(entry.n_known - slice.first, 0, slice.count);
+    counts_.tokens_computed_again += again;
+    if (again == 0) {
+      counts_.prompt_tokens_computed += std::clamp(s.n_prompt - slice.first, 0, slice.count);
+    }
+    served_[entry.caller] += slice.count;
     s.n_stored += slice.count;
+    entry.source = Lease();
+    if (shares() && tree_.store(entry.salt, entry.path, s.tokens, s.n_stored, entry.lease))
+      s.blocks = entry.lease.blocks();
   }
   for (const Picked& pick : picked) {
-    Entry& entry = entry_of(pick.sequence);
+    Entry& entry = running(pick.sequence);
     entry.sequence.tokens.push_back(pick.token);
     if (!options_.kv_cache) entry.sequence.n_stored = 0;
     const bool full = entry.sequence.size() >= entry.max_size;
@@ -116,23 +302,40 @@ void Scheduler::commit(const Batch& batch, std::span<const Picked> picked) {
   }
 }
 
+void Scheduler::observe(const Batch& batch, double seconds) {
+  int64_t positions = 0;
+  for (const Slice& slice : batch.slices) positions += slice.first + slice.count;
+  step_model_.observe(batch.n_tokens(), positions, seconds);
+}
+
 std::vector<Ended> Scheduler::take_ended() {
   return std::exchange(ended_, {});
 }
 
+SchedulerCounts Scheduler::counts() const {
+  SchedulerCounts counts = counts_;
+  counts.evicted_blocks = tree_.n_evicted();
+  return counts;
+}
+
 void Scheduler::check_integrity() const {
-  int32_t leased = 0;
+  std::vector<bool> leased(static_cast<size_t>(pool_.n_blocks()), false);
+  const auto see = [&](const Lease& lease) {
+    for (BlockId b : lease.blocks()) leased[b.v] = true;
+  };
   for (const auto& e : running_) {
     const Sequence& s = e->sequence;
-    leased += static_cast<int32_t>(s.blocks.size());
+    see(e->lease);
+    see(e->source);
     CHECK(s.blocks == e->lease.blocks());
     CHECK(s.n_stored <= s.size() && s.size() <= e->max_size);
-    CHECK(static_cast<int32_t>(s.blocks.size()) >= blocks_for(e->max_size));
+    CHECK(static_cast<int32_t>(s.blocks.size()) >= blocks_for(s.n_stored));
   }
-  for (const auto& e : waiting_) CHECK(e->lease.blocks().empty());
+  for (const auto& e : waiting_) CHECK(e->lease.blocks().empty() && e->source.blocks().empty());
   CHECK(n_running() <= options_.max_sequences);
-  CHECK(leased == pool_.n_leased());
+  CHECK(std::ranges::count(leased, true) == pool_.n_leased());
   pool_.check_integrity();
+  tree_.check_integrity();
 }
 
 }  // namespace farthing

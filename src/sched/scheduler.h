@@ -1,31 +1,68 @@
 // The scheduler: which tokens of which sequences run in the next step. A pure state machine: no
 // tensors, threads, clock or I/O; the engine, its tests and (later) the planner's simulation run
-// this same class. Owns: sequences and their leases. Invariant: running sequences hold the blocks
-// of everything they may ever store, so nothing that was admitted can run out of KV.
+// this same class. Owns: sequences, their leases, the prefix tree.
+//
+// A step takes one token of every running sequence that has just one to compute, then prompts in
+// order of admission, chunk by chunk, up to a budget. A sequence is admitted when the blocks of its
+// prompt are there; it takes further ones as it grows. When none are left, idle ones are evicted;
+// then the sequence that was admitted last is preempted: it gives up its blocks and computes what
+// it had again later (much of it is usually still in the prefix tree). The sequence that was
+// admitted first is never preempted, so there is always progress.
 #pragma once
 
+#include <array>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <optional>
 #include <span>
+#include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "base/clock.h"
 #include "cache/kv_pool.h"
+#include "cache/prefix_tree.h"
 #include "core/batch.h"
 #include "core/event.h"
 #include "core/request.h"
 #include "core/sequence.h"
+#include "sched/policy.h"
+#include "sched/step_model.h"
 
 namespace farthing {
+
+enum class Batching : uint8_t {
+  kContinuous,  // sequences join and leave at every step
+  kStatic,      // a new batch starts when the last sequence of the one before has ended
+  kOff,         // one sequence at a time
+};
 
 struct SchedulerOptions {
   int32_t context = 8192;         // most tokens of one sequence
   int32_t max_sequences = 1;      // most that run at once
   int32_t max_step_tokens = 512;  // prefill stops there; decodes always fit: >= max_sequences
   bool kv_cache = true;           // off: a sequence's K/V are forgotten after each of its tokens
+  bool prefix_cache = true;
+  bool paged = true;  // off: a sequence takes the blocks of its longest possible self at once
+  Batching batching = Batching::kContinuous;
+  Policy policy = Policy::kFcfs;
+  double patience = 10;  // seconds of waiting after which the policy ends
+  double itl_target =
+      0;  // seconds between a running sequence's tokens that prefill keeps to; 0: none
+  uint64_t cache_key = 0;  // of the prefix tree's hash
 };
+
+// Why a waiting sequence wasn't admitted.
+enum class WaitReason : uint8_t {
+  kNone,
+  kSlots,   // max_sequences run
+  kBlocks,  // no room in the KV pool
+  kPrefix,  // a running sequence is computing what this one begins with
+  kBatch,   // batching isn't continuous
+  kTurn,    // another one goes first
+};
+inline constexpr size_t kWaitReasonCount = 6;
+std::string_view wait_reason_name(WaitReason reason);
 
 // The token that a slice with logits led to.
 struct Picked {
@@ -39,24 +76,38 @@ struct Ended {
   RequestId request;
   uint32_t sample = 0;
   FinishReason reason = FinishReason::kStop;
+  int32_t n_cached = 0;  // see Sequence
+  CacheMiss miss = CacheMiss::kOff;
+  WaitReason waited_for = WaitReason::kNone;  // the last reason it wasn't admitted
+  int32_t n_preempted = 0;
+};
+
+struct SchedulerCounts {
+  int64_t prompt_tokens_computed = 0;
+  int64_t prompt_tokens_cached = 0;
+  int64_t tokens_computed_again = 0;  // after preemption
+  int64_t preemptions = 0;
+  int64_t evicted_blocks = 0;
+  std::array<int64_t, kWaitReasonCount> waits{};  // sequences and steps
 };
 
 class Scheduler {
  public:
-  // The pool outlives the scheduler.
+  // The pool holds a full context at least, is the scheduler's alone, and outlives it.
   Scheduler(const SchedulerOptions& options, KVPool& pool);
 
   // Queues the request's n sequences. Its prompt is not empty, shorter than the context, and fits
   // the pool.
-  void add(RequestId id, const Request& request);
+  void add(RequestId id, const Request& request, TimePoint now = {});
   // Ends all of the request's sequences with this reason; unknown ids are ignored.
   void end(RequestId id, FinishReason reason);
 
-  // The next step: running sequences with one token to compute first, then prefills in order of
-  // arrival, up to max_step_tokens. Empty if nothing can run. Sequences past their deadline end.
+  // The next step. Empty if nothing can run. Sequences past their deadline end.
   Batch plan(TimePoint now);
   // What the planned batch computed: stored positions move on, picked tokens are appended.
   void commit(const Batch& batch, std::span<const Picked> picked);
+  // How long the last planned batch took: for the budget.
+  void observe(const Batch& batch, double seconds);
 
   // The sequences that ended since the last call, in order. Their blocks are already back.
   std::vector<Ended> take_ended();
@@ -64,27 +115,55 @@ class Scheduler {
   bool idle() const { return waiting_.empty() && running_.empty(); }
   int32_t n_waiting() const { return static_cast<int32_t>(waiting_.size()); }
   int32_t n_running() const { return static_cast<int32_t>(running_.size()); }
+  SchedulerCounts counts() const;
+  const StepModel& step_model() const { return step_model_; }
   void check_integrity() const;
 
  private:
   struct Entry {
     Sequence sequence;
-    Lease lease;           // empty while waiting
+    Lease lease;   // empty while waiting
+    Lease source;  // a block to be copied in the next step
+    PrefixTree::Path path;
+    CacheSalt salt;
+    uint64_t caller = 0;
     int32_t max_size = 0;  // prompt + max_tokens, at most the context
+    int32_t priority = 0;
+    TimePoint arrived;
     std::optional<TimePoint> deadline;
+    WaitReason waits_for = WaitReason::kNone;
+    int32_t n_preempted = 0;
+    int32_t n_known = 0;  // tokens that were computed before it was preempted
+
+    bool decodes() const { return n_left() == 1; }
+    int32_t n_left() const { return sequence.size() - sequence.n_stored; }
   };
   using Entries = std::vector<std::unique_ptr<Entry>>;
 
-  void admit();
+  Entry& running(SequenceId id);
+  bool shares() const { return options_.prefix_cache && options_.kv_cache && options_.paged; }
+  int32_t free_after_eviction() const { return pool_.n_free() + pool_.n_idle(); }
+  std::optional<Lease> take_blocks(int32_t n);
+  int32_t budget() const;
+  bool grow(Entry& entry);
+  void preempt_last();
+  void admit(Batch& batch, TimePoint now, int32_t& budget);
+  std::vector<Entry*> order_of_admission(TimePoint now);
+  bool prefix_is_coming(const Entry& entry, int32_t n_matched) const;
+  WaitReason try_admit(Batch& batch, Entry& entry);
   void end_sequence(SequenceId id, FinishReason reason);
   template <class Predicate>
   void end_if(Predicate&& predicate, FinishReason reason);
 
   SchedulerOptions options_;
   KVPool& pool_;
+  PrefixTree tree_;
+  StepModel step_model_;
+  SchedulerCounts counts_;
   uint32_t next_id_ = 0;
-  std::deque<std::unique_ptr<Entry>> waiting_;
+  Entries waiting_;  // preempted ones first, in order of admission; then in order of arrival
   Entries running_;  // in order of admission
+  std::unordered_map<uint64_t, double> served_;  // tokens computed, by Request::caller
   std::vector<Ended> ended_;
 };
 

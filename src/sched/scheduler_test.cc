@@ -1,9 +1,10 @@
 #include "sched/scheduler.h"
 
 #include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
 
 #include <map>
-#include <random>
+#include <vector>
 
 namespace farthing {
 namespace {
@@ -46,7 +47,7 @@ TEST(Scheduler, PrefillsInChunksThenDecodes) {
   ASSERT_EQ(ended.size(), 1u);
   EXPECT_EQ(ended[0].reason, FinishReason::kLength);
   EXPECT_TRUE(scheduler.idle());
-  EXPECT_EQ(pool.n_free(), 8);
+  EXPECT_EQ(pool.n_leased(), 0);
 }
 
 TEST(Scheduler, DecodesComeBeforePrefills) {
@@ -95,53 +96,316 @@ TEST(Scheduler, EndsByStopCancelAndDeadline) {
   EXPECT_EQ(reasons,
             (std::vector<FinishReason>{kStop, kCancelled, kCancelled, kCancelled, kDeadline}));
   EXPECT_TRUE(scheduler.idle());
-  EXPECT_EQ(pool.n_free(), 8);
+  EXPECT_EQ(pool.n_leased(), 0);
 }
 
-// Any trace: every sequence ends once, the budget holds, tokens are computed once each and in
-// order, no block leaks.
-TEST(Scheduler, RandomTraces) {
-  for (uint32_t seed = 0; seed < 60; ++seed) {
-    std::mt19937 rng(seed);
-    const SchedulerOptions options{.context = 96,
-                                   .max_sequences = 1 + static_cast<int32_t>(rng() % 5),
-                                   .max_step_tokens = 5 + static_cast<int32_t>(rng() % 30),
-                                   .kv_cache = rng() % 4 != 0};
-    KVPool pool(3 + static_cast<int32_t>(rng() % 12));
-    Scheduler scheduler(options, pool);
-    uint32_t n_added = 0;
-    uint32_t n_sequences = 0;
-    std::map<SequenceId, int32_t> ended;
-    for (int i = 0; i < 400 || !scheduler.idle(); ++i) {
-      ASSERT_LT(i, 20000) << "a sequence starves, seed " << seed;
-      if (i < 400 && rng() % 5 == 0) {
-        const int32_t n = 1 + static_cast<int32_t>(rng() % 3);
-        scheduler.add(
-            RequestId{n_added++},
-            request_of(
-                1 + static_cast<int32_t>(rng() % 60), 1 + static_cast<int32_t>(rng() % 40), n));
-        n_sequences += static_cast<uint32_t>(n);
-      }
-      if (n_added > 0 && rng() % 40 == 0) {
-        scheduler.end(RequestId{static_cast<uint32_t>(rng() % n_added)}, FinishReason::kCancelled);
-      }
-      const Batch batch = scheduler.plan(TimePoint{});
-      ASSERT_LE(batch.n_tokens(), options.max_step_tokens);
-      ASSERT_TRUE(!batch.slices.empty() || scheduler.idle());
-      std::vector<Picked> picked;
-      for (const Slice& s : batch.slices) {
-        ASSERT_EQ(s.first, s.sequence->n_stored);
-        ASSERT_EQ(s.n_logits, s.first + s.count == s.sequence->size() ? 1 : 0);
-        if (s.n_logits > 0) picked.push_back({s.sequence->id, 1, rng() % 30 == 0});
-      }
-      scheduler.commit(batch, picked);
-      scheduler.check_integrity();
-      for (const Ended& e : scheduler.take_ended()) ++ended[e.sequence];
+// What a model would write: each position's entry tells all tokens up to it, so that a step that
+// read another sequence's K and V, or stale ones, is seen.
+class Contents {
+ public:
+  explicit Contents(int32_t n_blocks) : entries_(static_cast<size_t>(n_blocks * kKVBlockTokens)) {}
+
+  void run(const Batch& batch) {
+    for (const BlockCopy& copy : batch.copies) {
+      for (int32_t i = 0; i < kKVBlockTokens; ++i) at(copy.to, i) = at(copy.from, i);
     }
-    EXPECT_EQ(ended.size(), n_sequences);
-    for (const auto& [id, times] : ended) EXPECT_EQ(times, 1);
-    EXPECT_EQ(pool.n_free(), pool.n_blocks());
+    for (const Slice& slice : batch.slices) {
+      const Sequence& s = *slice.sequence;
+      uint64_t prefix = 1;
+      for (int32_t p = 0; p < slice.first + slice.count; ++p) {
+        prefix = prefix * 0x9e3779b97f4a7c15u +
+                 static_cast<uint64_t>(s.tokens[static_cast<size_t>(p)]) + 1;
+        uint64_t& entry = at(s.blocks[static_cast<size_t>(p / kKVBlockTokens)], p % kKVBlockTokens);
+        if (p < slice.first) {
+          RC_ASSERT(entry == prefix);
+        } else {
+          entry = prefix;
+        }
+      }
+    }
   }
+
+ private:
+  uint64_t& at(BlockId block, int32_t slot) {
+    return entries_[block.v * kKVBlockTokens + static_cast<size_t>(slot)];
+  }
+  std::vector<uint64_t> entries_;
+};
+
+// What happens before a step.
+struct Arrival {
+  int family = 0;  // prompts of one family begin alike
+  int32_t common = 0, rest = 1, max_tokens = 1, n = 1;
+  int32_t priority = 0;
+  bool has_deadline = false;
+  int cancels = -1;  // an earlier request
+};
+
+Request request_of(const Arrival& a, uint32_t id, TimePoint now) {
+  Request r;
+  for (int32_t i = 0; i < a.common; ++i) r.prompt.push_back(100 * a.family + i % 50);
+  for (int32_t i = 0; i < a.rest; ++i) r.prompt.push_back(static_cast<TokenId>(1000 + id % 5));
+  r.max_tokens = a.max_tokens;
+  r.n = a.n;
+  r.priority = a.priority;
+  r.caller = id % 3;
+  r.salt = {static_cast<uint64_t>(a.family % 2), 0};
+  if (a.has_deadline) r.deadline = now + std::chrono::seconds(30);
+  return r;
+}
+
+rc::Gen<Arrival> any_arrival() {
+  using namespace rc;
+  return gen::build<Arrival>(
+      gen::set(&Arrival::family, gen::inRange(0, 4)),
+      gen::set(&Arrival::common, gen::inRange(0, 100)),
+      gen::set(&Arrival::rest, gen::inRange(1, 50)),
+      gen::set(&Arrival::max_tokens, gen::inRange(1, 60)),
+      gen::set(&Arrival::n, gen::inRange(1, 4)),
+      gen::set(&Arrival::priority, gen::inRange(-3, 3)),
+      gen::set(&Arrival::has_deadline, gen::weightedElement<bool>({{9, false}, {1, true}})),
+      gen::set(&Arrival::cancels, gen::inRange(-20, 10)));
+}
+
+rc::Gen<SchedulerOptions> any_options() {
+  using namespace rc;
+  return gen::build<SchedulerOptions>(
+      gen::construct<SchedulerOptions>(),
+      gen::set(&SchedulerOptions::context, gen::just(224)),
+      gen::set(&SchedulerOptions::max_sequences, gen::inRange(1, 7)),
+      gen::set(&SchedulerOptions::max_step_tokens, gen::inRange(7, 80)),
+      gen::set(&SchedulerOptions::kv_cache, gen::weightedElement<bool>({{5, true}, {1, false}})),
+      gen::set(&SchedulerOptions::prefix_cache,
+               gen::weightedElement<bool>({{5, true}, {1, false}})),
+      gen::set(&SchedulerOptions::paged, gen::weightedElement<bool>({{5, true}, {1, false}})),
+      gen::set(&SchedulerOptions::batching,
+               gen::weightedElement<Batching>(
+                   {{6, Batching::kContinuous}, {1, Batching::kStatic}, {1, Batching::kOff}})),
+      gen::set(&SchedulerOptions::policy,
+               gen::map(gen::inRange(0, static_cast<int>(all_policies().size())),
+                        [](int i) { return static_cast<Policy>(i); })));
+}
+
+// Any trace under any options: every sequence ends once, the budget holds, tokens are computed in
+// order and on what was stored for them, nobody starves, no block leaks.
+RC_GTEST_PROP(SchedulerProperty, AnyTrace, ()) {
+  const SchedulerOptions options = *any_options();
+  const auto arrivals = *rc::gen::container<std::vector<Arrival>>(any_arrival());
+  const int32_t n_blocks = *rc::gen::inRange(7, 24);  // a full context, or a few
+  KVPool pool(n_blocks);
+  Scheduler scheduler(options, pool);
+  Contents contents(n_blocks);
+  std::map<SequenceId, int32_t> ended;
+  uint32_t n_sequences = 0;
+  uint32_t n_added = 0;
+  for (int step = 0; n_added < arrivals.size() || !scheduler.idle(); ++step) {
+    RC_ASSERT(step < 20000);
+    const TimePoint now = TimePoint{} + std::chrono::milliseconds(100 * step);
+    if (n_added < arrivals.size() && step % 3 != 0) {
+      const Arrival& a = arrivals[n_added];
+      if (a.cancels >= 0 && static_cast<uint32_t>(a.cancels) < n_added)
+        scheduler.end(RequestId{static_cast<uint32_t>(a.cancels)}, FinishReason::kCancelled);
+      scheduler.add(RequestId{n_added}, request_of(a, n_added, now), now);
+      n_sequences += static_cast<uint32_t>(a.n);
+      ++n_added;
+      scheduler.check_integrity();
+    }
+    const Batch batch = scheduler.plan(now);
+    scheduler.check_integrity();
+    RC_ASSERT(batch.n_tokens() <= options.max_step_tokens);
+    RC_ASSERT(!batch.slices.empty() || scheduler.idle());
+    contents.run(batch);
+    std::vector<Picked> picked;
+    for (const Slice& s : batch.slices) {
+      RC_ASSERT(s.first == s.sequence->n_stored);
+      RC_ASSERT(s.n_logits == (s.first + s.count == s.sequence->size() ? 1 : 0));
+      if (s.n_logits > 0) {
+        const TokenId token = s.sequence->size() % 7;
+        picked.push_back({s.sequence->id, token, (step + s.sequence->size()) % 41 == 0});
+      }
+    }
+    scheduler.commit(batch, picked);
+    scheduler.observe(batch, 0.001);
+    scheduler.check_integrity();
+    for (const Ended& e : scheduler.take_ended()) ++ended[e.sequence];
+  }
+  RC_ASSERT(ended.size() == n_sequences);
+  for (const auto& [id, times] : ended) RC_ASSERT(times == 1);
+  RC_ASSERT(pool.n_leased() == 0);
+}
+
+std::vector<TokenId> distinct(TokenId first, int32_t n) {
+  std::vector<TokenId> tokens;
+  for (int32_t i = 0; i < n; ++i) tokens.push_back(first + i);
+  return tokens;
+}
+
+TEST(Scheduler, AWarmPrefixIsNotComputedAgain) {
+  KVPool pool(32);
+  Scheduler scheduler({.context = 256, .max_sequences = 4, .max_step_tokens = 512}, pool);
+  Request first = request_of(1, 1);
+  first.prompt = distinct(0, 100);
+  scheduler.add(RequestId{1}, first);
+  step(scheduler);
+  EXPECT_TRUE(scheduler.idle());
+  Request second = first;
+  second.prompt = distinct(0, 90);
+  second.prompt.push_back(7777);
+  scheduler.add(RequestId{2}, second);
+  const Batch b = step(scheduler);
+  EXPECT_EQ(b.slices[0].first, 90);
+  EXPECT_EQ(b.slices[0].count, 1);
+  ASSERT_EQ(b.copies.size(), 1u);
+  const auto ended = scheduler.take_ended();
+  ASSERT_EQ(ended.size(), 2u);
+  EXPECT_EQ(ended[0].n_cached, 0);
+  EXPECT_EQ(ended[0].miss, CacheMiss::kNoEntry);
+  EXPECT_EQ(ended[1].n_cached, 90);
+  EXPECT_EQ(scheduler.counts().prompt_tokens_cached, 90);
+  EXPECT_EQ(scheduler.counts().prompt_tokens_computed, 101);
+}
+
+TEST(Scheduler, SamplesOfOneRequestComputeItsPromptOnce) {
+  KVPool pool(32);
+  Scheduler scheduler({.context = 256, .max_sequences = 8, .max_step_tokens = 64}, pool);
+  Request request = request_of(1, 3, 4);
+  request.prompt = distinct(0, 100);
+  scheduler.add(RequestId{1}, request);
+  std::vector<int32_t> tokens;
+  while (!scheduler.idle()) tokens.push_back(step(scheduler).n_tokens());
+  // The prompt; the first sample's second token and the last prompt token of the three others; ...
+  EXPECT_EQ(tokens, (std::vector<int32_t>{64, 36, 4, 4, 3}));
+  EXPECT_EQ(scheduler.counts().prompt_tokens_computed, 103);
+}
+
+TEST(Scheduler, WhatIsBeingComputedIsWaitedFor) {
+  KVPool pool(32);
+  Scheduler scheduler({.context = 256, .max_sequences = 8, .max_step_tokens = 40}, pool);
+  for (uint32_t id = 1; id <= 3; ++id) {
+    Request request = request_of(1, 2);
+    request.prompt = distinct(0, 96);
+    request.prompt.push_back(static_cast<TokenId>(1000 + id));
+    scheduler.add(RequestId{id}, request);
+  }
+  Request other = request_of(1, 2);
+  other.prompt = distinct(500, 10);
+  scheduler.add(RequestId{9}, other);
+  std::vector<int32_t> tokens;
+  while (!scheduler.idle()) tokens.push_back(step(scheduler).n_tokens());
+  EXPECT_EQ(scheduler.counts().prompt_tokens_computed, 97 + 2 + 10);
+  EXPECT_EQ(tokens[0], 40);
+}
+
+TEST(Scheduler, TheYoungestIsPreemptedAndEndsAllTheSame) {
+  KVPool pool(8);
+  Scheduler scheduler({.context = 256, .max_sequences = 2, .max_step_tokens = 512}, pool);
+  for (uint32_t id = 1; id <= 2; ++id) {
+    Request request = request_of(1, 60);
+    request.prompt = distinct(static_cast<TokenId>(1000 * id), 90);
+    scheduler.add(RequestId{id}, request);
+  }
+  while (!scheduler.idle()) step(scheduler);
+  const auto ended = scheduler.take_ended();
+  ASSERT_EQ(ended.size(), 2u);
+  EXPECT_EQ(ended[0].request, RequestId{1});
+  EXPECT_EQ(ended[0].n_preempted, 0);
+  EXPECT_GE(ended[1].n_preempted, 1);
+  EXPECT_GE(scheduler.counts().preemptions, 1);
+}
+
+TEST(Scheduler, StaticBatchingWaitsForTheLast) {
+  KVPool pool(32);
+  Scheduler scheduler(
+      {.context = 64, .max_sequences = 2, .max_step_tokens = 64, .batching = Batching::kStatic},
+      pool);
+  for (uint32_t id = 1; id <= 3; ++id) {
+    Request request = request_of(1, static_cast<int32_t>(2 * id));
+    request.prompt = distinct(static_cast<TokenId>(100 * id), 5);
+    scheduler.add(RequestId{id}, request);
+  }
+  std::vector<size_t> slices;
+  while (!scheduler.idle()) slices.push_back(step(scheduler).slices.size());
+  EXPECT_EQ(slices, (std::vector<size_t>{2, 2, 1, 1, 1, 1, 1, 1, 1, 1}));
+}
+
+TEST(Scheduler, PoliciesOrderTheQueue) {
+  struct Case {
+    Policy policy;
+    std::vector<uint32_t> order;
+  };
+  // Request 0 runs first and leaves its prefix; the others wait for its slot.
+  const Case cases[] = {{Policy::kFcfs, {1, 2, 3}},
+                        {Policy::kPriority, {3, 1, 2}},
+                        {Policy::kLongestPrefix, {2, 1, 3}},
+                        {Policy::kShortestPrefill, {3, 2, 1}},
+                        {Policy::kFairShare, {2, 1, 3}},
+                        {Policy::kDeadline, {2, 3, 1}}};
+  for (const Case& c : cases) {
+    KVPool pool(32);
+    Scheduler scheduler(
+        {.context = 256, .max_sequences = 1, .max_step_tokens = 512, .policy = c.policy}, pool);
+    Request zero = request_of(1, 1);
+    zero.prompt = distinct(0, 64);
+    scheduler.add(RequestId{0}, zero);
+    step(scheduler);
+    scheduler.take_ended();
+    for (uint32_t id = 1; id <= 3; ++id) {
+      Request r = request_of(1, 1);
+      r.prompt =
+          id == 2 ? distinct(0, 100) : distinct(static_cast<TokenId>(1000 * id), id == 1 ? 50 : 20);
+      r.priority = id == 3 ? -1 : 0;
+      r.caller = id == 2 ? 1 : 0;
+      if (id > 1) r.deadline = TimePoint{} + std::chrono::seconds(50 * id);
+      scheduler.add(RequestId{id}, r, TimePoint{});
+    }
+    std::vector<uint32_t> order;
+    while (!scheduler.idle()) step(scheduler);
+    for (const Ended& e : scheduler.take_ended()) order.push_back(e.request.v);
+    EXPECT_EQ(order, c.order) << policy_row(c.policy).name;
+  }
+}
+
+TEST(Scheduler, PatienceEndsThePolicy) {
+  KVPool pool(32);
+  Scheduler scheduler({.context = 64,
+                       .max_sequences = 1,
+                       .max_step_tokens = 64,
+                       .policy = Policy::kShortestPrefill},
+                      pool);
+  Request large = request_of(40, 1);
+  scheduler.add(RequestId{0}, large, TimePoint{});
+  std::vector<uint32_t> order;
+  for (uint32_t id = 1; id <= 30; ++id) {
+    const TimePoint now = TimePoint{} + std::chrono::seconds(id);
+    scheduler.add(RequestId{id}, request_of(1, 1), now);
+    const Batch batch = scheduler.plan(now);
+    scheduler.commit(batch, std::vector<Picked>{{batch.slices[0].sequence->id, 1, true}});
+    for (const Ended& e : scheduler.take_ended()) order.push_back(e.request.v);
+  }
+  const auto at = std::ranges::find(order, 0u);
+  EXPECT_NEAR(static_cast<double>(at - order.begin()), 10, 1);
+}
+
+TEST(StepModel, LearnsAndKeepsATarget) {
+  StepModel model;
+  EXPECT_EQ(model.tokens_within(0.01, 0, 8, 512), 512);
+  const auto truth = [](int32_t tokens, int64_t positions) {
+    return 0.004 + 0.0005 * tokens + 1e-7 * static_cast<double>(positions);
+  };
+  for (int i = 0; i < 200; ++i) {
+    const int32_t tokens = i % 3 == 0 ? 200 + i % 7 : 8;
+    model.observe(tokens, 1000 + 13 * i, truth(tokens, 1000 + 13 * i));
+  }
+  EXPECT_NEAR(model.seconds(100, 2000), truth(100, 2000), 1e-4);
+  EXPECT_NEAR(model.tokens_within(0.02, 2000, 8, 512), (0.02 - 0.0042) / 0.0005, 1);
+  EXPECT_EQ(model.tokens_within(0.001, 2000, 8, 512), 8);
+  EXPECT_EQ(model.tokens_within(10, 2000, 8, 512), 512);
+  // The machine became half as fast.
+  for (int i = 0; i < 200; ++i) {
+    const int32_t tokens = i % 3 == 0 ? 200 + i % 7 : 8;
+    model.observe(tokens, 1000 + 13 * i, 2 * truth(tokens, 1000 + 13 * i));
+  }
+  EXPECT_NEAR(model.seconds(100, 2000), 2 * truth(100, 2000), 1e-3);
 }
 
 }  // namespace

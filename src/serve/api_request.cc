@@ -1,5 +1,7 @@
 #include "serve/api_request.h"
 
+#include <xxhash.h>
+
 #include <algorithm>
 #include <charconv>
 #include <chrono>
@@ -18,6 +20,7 @@ namespace farthing {
 namespace {
 
 constexpr int64_t kInt32Max = std::numeric_limits<int32_t>::max();
+constexpr int64_t kMostPriority = 1'000'000;
 constexpr std::string_view kNotBuilt = "this server doesn't have it yet";
 
 uint64_t random_seed() {
@@ -166,10 +169,7 @@ void refuse_unbuilt(Fields& body) {
 
 void accept_ignored(Fields& body) {
   body.boolean("parallel_tool_calls");
-  body.integer(
-      "priority", std::numeric_limits<int64_t>::min(), std::numeric_limits<int64_t>::max());
   body.string("user");
-  body.string("cache_salt");
 }
 
 void read_stream(Fields& body, ApiCall* call) {
@@ -229,6 +229,12 @@ Request read_common(
   request.skip_special = body.boolean("skip_special_tokens").value_or(true);
   request.include_stop = body.boolean("include_stop_str_in_output").value_or(false);
   request.deadline = read_deadline(body, policy, now);
+  request.priority =
+      static_cast<int32_t>(body.integer("priority", -kMostPriority, kMostPriority).value_or(0));
+  // Only keeps one caller's prefixes apart: callers never share, see Routes.
+  if (const auto salt = body.string("cache_salt")) {
+    request.salt.low = XXH3_64bits(salt->data(), salt->size());
+  }
   return request;
 }
 

@@ -113,6 +113,7 @@ void ApiResponse::on_request_end(const RequestEnd& event, std::string* out) {
   ++n_ended_;
   counted_tokens_ += event.usage.completion_tokens;
   usage_.cached_tokens += event.usage.cached_tokens;
+  usage_.cache_miss = event.usage.cache_miss;
   timings_.queue_seconds = std::max(timings_.queue_seconds, event.timings.queue_seconds);
   timings_.prefill_seconds += event.timings.prefill_seconds;
   timings_.decode_seconds += event.timings.decode_seconds;
@@ -233,11 +234,12 @@ HttpReply ApiResponse::reply() const {
 std::string usage_json(const Usage& usage) {
   return fmt::format(
       "{{\"prompt_tokens\":{},\"completion_tokens\":{},\"total_tokens\":{},"
-      "\"prompt_tokens_details\":{{\"cached_tokens\":{}}}}}",
+      "\"prompt_tokens_details\":{{\"cached_tokens\":{},\"cache_miss_reason\":\"{}\"}}}}",
       usage.prompt_tokens,
       usage.completion_tokens,
       usage.prompt_tokens + usage.completion_tokens,
-      usage.cached_tokens);
+      usage.cached_tokens,
+      cache_miss_name(usage.cache_miss));
 }
 
 std::string timings_json(const Usage& usage, const Timings& timings) {

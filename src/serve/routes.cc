@@ -150,14 +150,17 @@ bool equal_constant_time(std::string_view a, std::string_view b) {
 Routes::Routes(const Backend& backend, RouteOptions options)
     : backend_(backend), options_(std::move(options)) {}
 
-bool Routes::authorised(const HttpHead& head) const {
-  if (options_.api_keys.empty()) return true;
+std::optional<uint64_t> Routes::caller(const HttpHead& head) const {
+  if (options_.api_keys.empty()) return 0;
   std::string_view given = head.api_key;
   const std::string_view authorization = head.authorization;
   if (lower(authorization.substr(0, 7)) == "bearer ") given = authorization.substr(7);
-  bool known = false;
-  for (const std::string& key : options_.api_keys) known |= equal_constant_time(given, key);
-  return known;
+  uint64_t found = 0;
+  for (size_t i = 0; i < options_.api_keys.size(); ++i) {
+    if (equal_constant_time(given, options_.api_keys[i])) found = i + 1;
+  }
+  if (found == 0) return std::nullopt;
+  return found;
 }
 
 std::vector<std::pair<std::string, std::string>> Routes::cors_headers(
@@ -182,7 +185,7 @@ std::optional<HttpReply> Routes::precheck(const HttpHead& head, const ServerMome
                                   "authorization, content-type, x-api-key, x-request-id"},
                                  {"Access-Control-Max-Age", "600"}}};
   }
-  if (!open && !authorised(head)) {
+  if (!open && !caller(head)) {
     return error_reply({.status = 401,
                         .message = "a valid API key is needed: Authorization: Bearer KEY",
                         .code = "invalid_api_key"});
@@ -255,6 +258,12 @@ std::variant<HttpReply, ApiCall> Routes::handle(const HttpRequest& request,
   const ApiKind kind = route->id == RouteId::kChat ? ApiKind::kChat : ApiKind::kCompletion;
   auto call = parse_call(kind, request.body, backend_, options_.policy, moment.now);
   if (const auto* error = std::get_if<ApiError>(&call)) return error_reply(*error);
+  // Callers share neither their turns nor what is stored of their prompts.
+  const uint64_t who = caller(request.head).value_or(0);
+  for (Request& r : std::get<ApiCall>(call).requests) {
+    r.caller = who;
+    r.salt.high = who;
+  }
   return std::get<ApiCall>(std::move(call));
 }
 

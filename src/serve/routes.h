@@ -48,7 +48,8 @@ class Routes {
   std::vector<std::pair<std::string, std::string>> cors_headers(const std::string& origin) const;
 
  private:
-  bool authorised(const HttpHead& head) const;
+  // Which key the request carries, from 1; 0 if nobody is asked for one; nothing if it has none.
+  std::optional<uint64_t> caller(const HttpHead& head) const;
   HttpReply model_list() const;
   HttpReply one_model(std::string_view path) const;
   HttpReply tokenize(const std::string& body) const;

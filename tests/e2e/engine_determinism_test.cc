@@ -43,6 +43,7 @@ class Collector {
       } else if (auto* end = std::get_if<SampleEnd>(&event)) {
         samples_[end->sample].text += end->text;
       } else {
+        usage_ = std::get<RequestEnd>(event).usage;
         done_ = true;
         changed_.notify_all();
       }
@@ -53,6 +54,7 @@ class Collector {
     changed_.wait(lock, [&] { return done_; });
     return samples_;
   }
+  const Usage& usage() const { return usage_; }  // once it was waited for
 
  private:
   static void add(Output& out, const TokenLogprob& logprob) {
@@ -63,6 +65,7 @@ class Collector {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<Output> samples_;
+  Usage usage_;
   bool done_ = false;
 };
 
@@ -170,7 +173,76 @@ TEST_P(EngineDeterminism, SameRequestSameBytes) {
     EngineOptions uncached = plain();
     uncached.kv_cache = false;
     EXPECT_EQ(run(uncached, ours), expected) << "--kv-cache off";
+    EngineOptions off = busy;
+    off.prefix_cache = false;
+    EXPECT_EQ(run(off, ours, {.before = 2}), expected) << "--prefix-cache off";
+    EngineOptions contiguous = busy;
+    contiguous.paged = false;
+    EXPECT_EQ(run(contiguous, ours, {.before = 2}), expected) << "--kv-layout contiguous";
+    for (Batching batching : {Batching::kStatic, Batching::kOff}) {
+      EngineOptions other = busy;
+      other.batching = batching;
+      EXPECT_EQ(run(other, ours, {.before = 2}), expected) << "--batching";
+    }
+    EngineOptions paced = busy;
+    paced.max_sequences = 4;
+    paced.itl_target = 1e-6;
+    EXPECT_EQ(run(paced, ours, {.before = 3}), expected) << "--itl-target";
   }
+}
+
+TEST_P(EngineDeterminism, AWarmPrefixChangesNoByte) {
+  const Request ours = request_of(prompt_, 0.8F, kNew);
+  const std::vector<Output> expected = run(plain(), ours);
+  EngineOptions options = plain();
+  options.n_threads = 2;
+  options.max_sequences = 2;
+  auto engine = Engine::start(*model_, options);
+  ASSERT_TRUE(engine);
+  const auto ask = [&](const Request& request) {
+    Collector collector(request.n);
+    EXPECT_TRUE((*engine)->submit(request, collector.sink()));
+    std::vector<Output> output = collector.wait();
+    return std::pair(std::move(output), collector.usage());
+  };
+  // Leaves a prefix that ends within a block.
+  Request neighbour = request_of({prompt_.begin(), prompt_.begin() + 50}, 1.0F, 5);
+  ask(neighbour);
+  const auto [first, first_usage] = ask(ours);
+  EXPECT_EQ(first, expected);
+  EXPECT_EQ(first_usage.cached_tokens, 50);
+  const auto [second, second_usage] = ask(ours);
+  EXPECT_EQ(second, expected);
+  EXPECT_EQ(second_usage.cached_tokens, kPrompt - 1);
+  Request salted = ours;
+  salted.salt = {1, 0};
+  const auto [third, third_usage] = ask(salted);
+  EXPECT_EQ(third, expected);
+  EXPECT_EQ(third_usage.cached_tokens, 0);
+  EXPECT_EQ(third_usage.cache_miss, CacheMiss::kNoEntry);
+}
+
+TEST_P(EngineDeterminism, PreemptionChangesNoByte) {
+  const Request ours = request_of(prompt_, 0.8F, 60);
+  EngineOptions options = plain();
+  options.context = 288;
+  const std::vector<Output> expected = run(options, ours);
+  options.max_sequences = 4;
+  options.kv_memory = 1;  // the least: one context, which has to do for four
+  options.n_threads = 2;
+  auto engine = Engine::start(*model_, options);
+  ASSERT_TRUE(engine);
+  std::vector<std::unique_ptr<Collector>> others;
+  for (uint32_t i = 0; i < 3; ++i) {
+    others.push_back(std::make_unique<Collector>(1));
+    const Request other = request_of(prompt_of(*model_, 20, 7 + i), 1.0F, 200);
+    ASSERT_TRUE((*engine)->submit(other, others.back()->sink()));
+  }
+  Collector collector(1);
+  ASSERT_TRUE((*engine)->submit(ours, collector.sink()));
+  EXPECT_EQ(collector.wait(), expected);
+  for (const auto& other : others) EXPECT_EQ(other->wait()[0].tokens.size(), 200U);
+  EXPECT_GE((*engine)->counts().preemptions, 1);
 }
 
 TEST_P(EngineDeterminism, FirstSampleOfManyIsTheOnlySample) {

@@ -1,0 +1,47 @@
+#include "sched/policy.h"
+
+#include <array>
+#include <limits>
+
+namespace farthing {
+namespace {
+
+double arrival(const Candidate& c) {
+  return -c.waited;
+}
+double priority(const Candidate& c) {
+  return c.priority - c.waited;
+}
+double longest_prefix(const Candidate& c) {
+  return -c.n_stored;
+}
+double shortest_prefill(const Candidate& c) {
+  return c.n_left - c.n_stored;
+}
+double fair_share(const Candidate& c) {
+  return c.served;
+}
+double deadline(const Candidate& c) {
+  return c.until_deadline.value_or(std::numeric_limits<double>::infinity());
+}
+
+constexpr std::array kRows = {
+    PolicyRow{Policy::kFcfs, "fcfs", arrival, false},
+    PolicyRow{Policy::kPriority, "priority", priority, false},
+    PolicyRow{Policy::kLongestPrefix, "longest-prefix", longest_prefix, true},
+    PolicyRow{Policy::kShortestPrefill, "shortest-prefill", shortest_prefill, true},
+    PolicyRow{Policy::kFairShare, "fair-share", fair_share, false},
+    PolicyRow{Policy::kDeadline, "deadline", deadline, false},
+};
+
+}  // namespace
+
+std::span<const PolicyRow> all_policies() {
+  return kRows;
+}
+
+const PolicyRow& policy_row(Policy policy) {
+  return kRows[static_cast<size_t>(policy)];
+}
+
+}  // namespace farthing
