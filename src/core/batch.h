@@ -25,8 +25,8 @@ struct BlockCopy {
 };
 
 struct Batch {
-  std::vector<BlockCopy> copies;  // before anything is computed
   std::vector<Slice> slices;
+  std::vector<BlockCopy> copies;  // made in order, before anything is computed
 
   int32_t n_tokens() const {
     int32_t n = 0;

@@ -6,22 +6,22 @@
 namespace farthing {
 namespace {
 
-double arrival(const Candidate& c) {
+double arrival(const Waiting& c) {
   return -c.waited;
 }
-double priority(const Candidate& c) {
+double priority(const Waiting& c) {
   return c.priority - c.waited;
 }
-double longest_prefix(const Candidate& c) {
+double longest_prefix(const Waiting& c) {
   return -c.n_stored;
 }
-double shortest_prefill(const Candidate& c) {
+double shortest_prefill(const Waiting& c) {
   return c.n_left - c.n_stored;
 }
-double fair_share(const Candidate& c) {
+double fair_share(const Waiting& c) {
   return c.served;
 }
-double deadline(const Candidate& c) {
+double deadline(const Waiting& c) {
   return c.until_deadline.value_or(std::numeric_limits<double>::infinity());
 }
 

@@ -20,7 +20,7 @@ enum class Policy : uint8_t {
 };
 
 // What a score may look at.
-struct Candidate {
+struct Waiting {
   double waited = 0;                     // seconds
   int32_t priority = 0;                  // lower is sooner, as in vLLM
   int32_t n_left = 0;                    // tokens to compute until the first new one
@@ -32,7 +32,7 @@ struct Candidate {
 struct PolicyRow {
   Policy policy;
   std::string_view name;
-  double (*score)(const Candidate&);
+  double (*score)(const Waiting&);
   bool needs_prefix;  // n_stored is looked up, which costs a walk through the prefix tree
 };
 

@@ -171,15 +171,15 @@ std::vector<Scheduler::Entry*> Scheduler::order_of_admission(TimePoint now) {
       ranked.push_back({entry->n_preempted > 0 ? 0 : 1, 0, entry.get()});
       continue;
     }
-    Candidate candidate{
+    Waiting waiting{
         .waited = waited, .priority = entry->priority, .n_left = s.size(), .n_stored = 0};
     if (policy.needs_prefix && shares()) {
-      candidate.n_stored = tree_.match(entry->salt, s.tokens).n_tokens();
+      waiting.n_stored = tree_.match(entry->salt, s.tokens).n_tokens();
     }
     if (const auto it = served_.find(entry->caller); it != served_.end())
-      candidate.served = it->second;
-    if (entry->deadline) candidate.until_deadline = seconds_between(now, *entry->deadline);
-    ranked.push_back({2, policy.score(candidate), entry.get()});
+      waiting.served = it->second;
+    if (entry->deadline) waiting.until_deadline = seconds_between(now, *entry->deadline);
+    ranked.push_back({2, policy.score(waiting), entry.get()});
   }
   std::ranges::stable_sort(ranked, [](const Ranked& a, const Ranked& b) {
     return std::tie(a.rank, a.score) < std::tie(b.rank, b.score);

@@ -84,7 +84,7 @@ TEST_F(ApiResponseTest, ChatReplyHasTheDocumentedShape) {
                 R"([{"index":0,"message":{"role":"assistant","content":"Hé\"\\\n!","refusal":null},
                              "logprobs":null,"finish_reason":"stop"}])"));
   EXPECT_EQ(j["usage"], Json::parse(R"({"prompt_tokens":3,"completion_tokens":2,"total_tokens":5,
-                            "prompt_tokens_details":{"cached_tokens":1}})"));
+                            "prompt_tokens_details":{"cached_tokens":1,"cache_miss_reason":"off"}})"));
   EXPECT_EQ(j["timings"]["cache_n"], 1);
   EXPECT_EQ(j["timings"]["prompt_n"], 2);
   EXPECT_EQ(j["timings"]["prompt_ms"], 500.0);
