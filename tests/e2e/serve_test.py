@@ -20,6 +20,9 @@ GREEDY = {"temperature": 0, "seed": 1}
 STORY = "Once upon a time there was a small robot who"
 
 
+TOKEN_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
+
+
 class Answers(unittest.TestCase):
     """One server for all of them; none may disturb another."""
 
@@ -75,7 +78,11 @@ class Answers(unittest.TestCase):
         events = list(stream)
         self.assertEqual(events[-1], "[DONE]")
         self.assertEqual(events[-2]["choices"], [])
-        self.assertEqual(events[-2]["usage"], usage)
+        streamed = events[-2]["usage"]
+        self.assertEqual({k: streamed[k] for k in TOKEN_COUNTS}, {k: usage[k] for k in TOKEN_COUNTS})
+        # The prompt was there already: all but its last token, which gives the first logits.
+        self.assertEqual(streamed["prompt_tokens_details"],
+                         {"cached_tokens": usage["prompt_tokens"] - 1, "cache_miss_reason": "none"})
         self.assertEqual(events[-3]["choices"][0]["finish_reason"], choice["finish_reason"])
         self.assertEqual(events[0]["choices"][0]["delta"]["role"], "assistant")
         self.assertTrue(events[0]["choices"][0]["delta"]["content"], "the role comes with the first text")
@@ -116,6 +123,23 @@ class Answers(unittest.TestCase):
         self.assertEqual(first, texts(seed=7, n=3))
         self.assertEqual(len(set(first)), 3, "samples of one request differ")
         self.assertNotEqual(texts(), texts(), "an absent seed is drawn anew")
+
+    def test_cached_prefixes(self):
+        def ask(prompt, **body):
+            answer = self.server.complete(prompt, max_tokens=8, **GREEDY, **body)
+            usage = answer["usage"]
+            return answer["choices"][0]["text"], usage["prompt_tokens"], usage["prompt_tokens_details"]
+
+        prompt = "Nobody else in this file begins a prompt like this, " * 8
+        cold, n, details = ask(prompt)
+        self.assertEqual(details["cache_miss_reason"], "no_entry")
+        warm, _, details = ask(prompt)
+        self.assertEqual((warm, details["cached_tokens"]), (cold, n - 1))
+        salted, _, details = ask(prompt, cache_salt="mine")
+        self.assertEqual((salted, details["cached_tokens"]), (cold, 0))
+        _, longer, details = ask(prompt + "and it goes on")
+        self.assertGreaterEqual(details["cached_tokens"], n - 1)
+        self.assertLess(details["cached_tokens"], longer)
 
     def test_logprobs(self):
         chat = self.server.chat("Name a colour.", max_tokens=5, logprobs=True, top_logprobs=3, **GREEDY)
