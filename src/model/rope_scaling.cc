@@ -43,7 +43,7 @@ Status apply_factors(const ModelFile& file, RopeSpec& rope) {
   if (factors == nullptr) return {};
   if (factors->type != DType::kF32 ||
       factors->size() != static_cast<int64_t>(rope.frequency.size())) {
-    return bad_input("rope_freqs.weight: expected {} F32 values, found {} of {}",
+    return bad_input("tensor 'rope_freqs.weight': expected {} F32 values, found {} of {}",
                      rope.frequency.size(),
                      factors->size(),
                      format_of(factors->type).name);
@@ -52,7 +52,8 @@ Status apply_factors(const ModelFile& file, RopeSpec& rope) {
     float value = 0;
     std::memcpy(&value, factors->bytes.data() + i * sizeof value, sizeof value);
     if (!std::isfinite(value) || value <= 0) {
-      return bad_input("rope_freqs.weight: value {} is {}, not a positive number", i, value);
+      return bad_input(
+          "tensor 'rope_freqs.weight': value {} is {}, not a positive number", i, value);
     }
     rope.frequency[i] /= value;
   }

@@ -291,6 +291,22 @@ void emit_vocabularies(const Base& base, Emitter& emit) {
   }
 }
 
+// Tensors that a file may have, of the wrong kind or with values that make no sense.
+void emit_optional_tensors(const Base& base, Emitter& emit) {
+  using testing::TinyLlama;
+  for (const char* name : {"rope_freqs.weight", "blk.0.attn_q.bias", "blk.0.attn_q_norm.weight"}) {
+    for (const GgufTensor& tensor : {TinyLlama::f32(name, {8}),  // all zeroes
+                                     TinyLlama::f32(name, {7}),
+                                     TinyLlama::q8_0(name, {64}),
+                                     TinyLlama::q8_0(name, {64, 3})}) {
+      emit.document(
+          base,
+          fmt::format("{} of {} dimensions, type {}", name, tensor.dims.size(), tensor.type),
+          [&](GgufDoc& doc) { doc.tensors.push_back(tensor); });
+    }
+  }
+}
+
 // 1 to 8 bytes anywhere before the data set to anything.
 void emit_random(const Base& base, uint64_t seed, int count, Emitter& emit) {
   for (int i = 0; i < count; ++i) {
@@ -315,6 +331,7 @@ void for_each_malformed(uint64_t seed, const Visit& visit) {
     emit_truncations(base, emit);
     emit_tensor_ranges(base, emit);
     emit_types(base, emit);
+    emit_optional_tensors(base, emit);
     emit_hyper_parameters(base, emit);
     emit_vocabularies(base, emit);
     emit_random(base, seed, 1000, emit);
