@@ -199,6 +199,7 @@ void add_bench(CLI::App& app, int& exit_code) {
       ->type_name("N")
       ->capture_default_str();
   verb->add_flag("--json", command->json, "Print one JSON object, with llama-bench's field names");
+  add_bench_serve(*verb, exit_code);
 }
 
 }  // namespace farthing

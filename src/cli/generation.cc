@@ -88,20 +88,6 @@ class Listener {
 
 }  // namespace
 
-std::string_view finish_name(FinishReason reason) {
-  switch (reason) {
-    case FinishReason::kStop:
-      return "stop";
-    case FinishReason::kLength:
-      return "length";
-    case FinishReason::kCancelled:
-      return "cancelled";
-    case FinishReason::kDeadline:
-      return "deadline";
-  }
-  return "";
-}
-
 Result<Answer> generate(Engine& engine,
                         Request request,
                         Interrupts& interrupts,

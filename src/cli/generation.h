@@ -20,9 +20,6 @@ struct Answer {
   Timings timings;
 };
 
-// "stop", "length", "cancelled", "deadline".
-std::string_view finish_name(FinishReason reason);
-
 // Calls `show` with each piece of text as it comes; if it fails, the request is cancelled and its
 // error returned. The first Ctrl-C ends the request within one step; the second one leaves the
 // program at once.

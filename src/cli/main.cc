@@ -40,9 +40,14 @@ int usage(std::string_view message, std::string_view help) {
 
 // The parser's complaint in our words: it names what was wrong, and the nearest verb or flag.
 int explain(const CLI::App& app, const CLI::ParseError& error) {
-  const auto chosen = app.get_subcommands();
-  const CLI::App& scope = chosen.empty() ? app : *chosen.front();
-  const std::string help = chosen.empty() ? "farthing" : "farthing " + scope.get_name();
+  const CLI::App* deepest = &app;
+  std::string help = "farthing";
+  while (!deepest->get_subcommands().empty()) {
+    deepest = deepest->get_subcommands().front();
+    help += " " + deepest->get_name();
+  }
+  const CLI::App& scope = *deepest;
+  const bool chosen = deepest != &app;
   const std::vector<std::string> unknown = app.remaining(true);
   if (!unknown.empty()) {
     const std::string& word = unknown.front();
@@ -51,11 +56,10 @@ int explain(const CLI::App& app, const CLI::ParseError& error) {
     const std::string shown = printable(is_flag ? flag : word);
     if (is_flag)
       return usage("unknown flag " + shown + did_you_mean(flag, flag_names(scope)), help);
-    if (chosen.empty())
-      return usage("unknown verb " + shown + did_you_mean(word, verb_names(app)), help);
+    if (!chosen) return usage("unknown verb " + shown + did_you_mean(word, verb_names(app)), help);
     return usage("unexpected argument " + shown, help);
   }
-  if (chosen.empty()) return usage("a verb is missing", help);
+  if (!chosen) return usage("a verb is missing", help);
   return usage(printable(error.what(), 400), help);
 }
 

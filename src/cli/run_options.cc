@@ -38,6 +38,7 @@ std::string check_stop(const std::string& stop) {
 
 void add_run_options(CLI::App& verb, RunOptions& o) {
   add_model_options(verb, o.model);
+  add_price_options(verb, o.price);
   verb.add_option(
           "prompt", o.prompt, "What to answer (else --file, a pipe, or a chat on the terminal)")
       ->type_name("TEXT");

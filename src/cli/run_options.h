@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cli/model_options.h"
+#include "cli/price_options.h"
 #include "core/request.h"
 #include "core/sampling_params.h"
 
@@ -15,6 +16,7 @@ namespace farthing {
 
 struct RunOptions {
   ModelOptions model;
+  PriceOptions price;
   std::optional<std::string> prompt;
   std::string file;  // prompt from there; "-": standard input
   std::string system;

@@ -11,14 +11,17 @@
 #include <cstdlib>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/cpu.h"
 #include "base/mapped_file.h"
 #include "cache/kv_store.h"
 #include "cli/model_options.h"
+#include "cli/price_options.h"
 #include "cli/verb.h"
 #include "cli/verbs.h"
 #include "cli/version.h"
@@ -42,6 +45,10 @@ struct ServeFlags {
   int64_t kv_memory = 0;   // 0: default_kv_memory()
   double itl_target = 50;  // milliseconds
   int32_t max_queue = 128;
+  double max_wait = 30;
+  std::optional<int32_t> max_per_key;
+  PriceOptions price;
+  bool vllm_metrics = false;
   double request_timeout = 600;
   double drain_timeout = 30;
   double stall_timeout = 30;
@@ -59,9 +66,7 @@ void add_flags(CLI::App& verb, ServeFlags& flags) {
       ->check(CLI::Range(0, 65535))
       ->type_name("N")
       ->capture_default_str();
-  verb.add_option("--max-seqs",
-                  flags.max_seqs,
-                  "Sequences that run at once")
+  verb.add_option("--max-seqs", flags.max_seqs, "Sequences that run at once")
       ->check(CLI::Range(1, 1024))
       ->type_name("N")
       ->capture_default_str();
@@ -76,13 +81,14 @@ void add_flags(CLI::App& verb, ServeFlags& flags) {
           "quarter of the memory)")
       ->type_name("BYTES");
   EngineOptions& engine = flags.model.engine;
-  add_choice<Batching>(verb,
-                       "--batching",
-                       engine.batching,
-                       {{"continuous", Batching::kContinuous},
-                        {"static", Batching::kStatic},
-                        {"off", Batching::kOff}},
-                       "static: a batch runs to its end before the next; off: one sequence at a time");
+  add_choice<Batching>(
+      verb,
+      "--batching",
+      engine.batching,
+      {{"continuous", Batching::kContinuous},
+       {"static", Batching::kStatic},
+       {"off", Batching::kOff}},
+      "static: a batch runs to its end before the next; off: one sequence at a time");
   std::vector<std::pair<std::string, Policy>> policies;
   for (const PolicyRow& row : all_policies()) policies.emplace_back(row.name, row.policy);
   add_choice<Policy>(verb, "--policy", engine.policy, policies, "Which waiting request runs next");
@@ -97,6 +103,18 @@ void add_flags(CLI::App& verb, ServeFlags& flags) {
       ->check(CLI::Range(0, 1 << 20))
       ->type_name("N")
       ->capture_default_str();
+  verb.add_option("--max-wait",
+                  flags.max_wait,
+                  "Seconds that a new request may be going to wait; 503 beyond that; 0: any")
+      ->check(CLI::Range(0.0, 1e7))
+      ->type_name("SECONDS")
+      ->capture_default_str();
+  verb.add_option("--max-per-key",
+                  flags.max_per_key,
+                  "Samples of one API key that may run or wait; 429 beyond that; 0: any (default: "
+                  "half of all with several keys)")
+      ->check(CLI::Range(0, 1 << 20))
+      ->type_name("N");
   verb.add_option("--request-timeout", flags.request_timeout, "Most seconds a request may take")
       ->check(CLI::Range(0.001, 1e7))
       ->type_name("SECONDS")
@@ -115,6 +133,12 @@ void add_flags(CLI::App& verb, ServeFlags& flags) {
       ->capture_default_str();
   verb.add_option("--api-key-file", flags.api_key_file, "File with one API key per line")
       ->type_name("FILE");
+  add_price_options(verb, flags.price);
+  add_choice<bool>(verb,
+                   "--metrics-alias",
+                   flags.vllm_metrics,
+                   {{"none", false}, {"vllm", true}},
+                   "vllm: /metrics gives vLLM's names too");
   verb.add_flag(
       "--insecure", flags.insecure, "Serve other machines although nobody is asked for a key");
   verb.add_option("--served-model-name", flags.served_model_name, "What the API calls the model")
@@ -190,7 +214,9 @@ Status serve(ServeFlags flags) {
       std::make_shared<spdlog::logger>("serve", std::make_shared<spdlog::sinks::stderr_sink_mt>());
   logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
 
+  const TimePoint started = Clock::now();
   FARTHING_TRY(std::vector<std::string> keys, read_keys(flags.api_key_file));
+  FARTHING_TRY(std::optional<MachinePrice> price, read_price(flags.price));
   FARTHING_TRY(const std::string path, resolve_model(flags.model.model));
   FARTHING_TRY(const std::unique_ptr<LoadedModel> model, load_model(path, flags.model.load));
   for (const std::string& warning : model->tokenizer.warnings()) logger->warn("{}", warning);
@@ -214,8 +240,10 @@ Status serve(ServeFlags flags) {
                engine->kv_bytes() >> 20,
                engine->workspace_bytes() >> 20);
 
-  EngineBackend backend(*model, *engine, flags.served_model_name);
+  EngineBackend backend(*model, *engine, flags.served_model_name, std::move(price));
   const bool needs_key = !keys.empty();
+  const int32_t all_samples = engine_options.max_sequences + flags.max_queue;
+  const int32_t max_per_key = flags.max_per_key.value_or(keys.size() > 1 ? all_samples / 2 : 0);
   RouteOptions routes{
       .policy = {.strict_model = flags.strict_model,
                  .request_timeout_seconds = flags.request_timeout},
@@ -223,11 +251,16 @@ Status serve(ServeFlags flags) {
       .cors_origins = flags.cors_origins,
       .start_time = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now()),
       .version = version_line(),
-      .stall_seconds = flags.stall_timeout};
+      .stall_seconds = flags.stall_timeout,
+      .started = started,
+      .vllm_metrics = flags.vllm_metrics};
   ServerOptions options{.host = flags.host, .port = static_cast<uint16_t>(flags.port)};
   options.allow_public = flags.insecure || needs_key;
   options.handle_signals = true;
-  options.calls = {.max_seqs = engine_options.max_sequences, .max_queue = flags.max_queue};
+  options.calls = {.max_seqs = engine_options.max_sequences,
+                   .max_queue = flags.max_queue,
+                   .max_per_caller = max_per_key,
+                   .max_wait = flags.max_wait};
   options.drain_timeout = milliseconds(flags.drain_timeout);
   options.log = log_to(logger);
   FARTHING_TRY(const std::unique_ptr<HttpServer> server,

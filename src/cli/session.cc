@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/cpu.h"
+#include "econ/ledger.h"
 #include "kernels/isa.h"
 
 namespace farthing {
@@ -30,9 +31,22 @@ double first_token_seconds(const Answer& answer) {
   return answer.timings.queue_seconds + answer.timings.prefill_seconds;
 }
 
+std::string cost_words(const MachinePrice& price, const Answer& answer) {
+  const RequestCost cost = cost_of(price,
+                                   {.prompt = {answer.timings.prompt_busy_seconds},
+                                    .completion = {answer.timings.completion_busy_seconds}});
+  std::string words = fmt::format("{:.3g} {}", cost.total().value, price.currency);
+  if (const int32_t n = answer.usage.completion_tokens; n > 0) {
+    words += fmt::format(", {:.3g} per million output tokens while busy (basis: used)",
+                         per_million(cost.total() / Tokens{static_cast<double>(n)}).value);
+  }
+  return words;
+}
+
 }  // namespace
 
 Result<Session> Session::start(const RunOptions& options) {
+  FARTHING_TRY(std::optional<MachinePrice> price, read_price(options.price));
   FARTHING_TRY(const std::string path, resolve_model(options.model.model));
   FARTHING_TRY(auto model, load_model(path, options.model.load));
   for (const std::string& warning : model->tokenizer.warnings()) {
@@ -48,7 +62,7 @@ Result<Session> Session::start(const RunOptions& options) {
   // Before the engine's threads, which inherit the blocked signal; after the load, which Ctrl-C may
   // just kill.
   FARTHING_TRY(Interrupts interrupts, Interrupts::create());
-  Session session(options, std::move(model), std::move(interrupts));
+  Session session(options, std::move(model), std::move(interrupts), std::move(price));
   FARTHING_TRY(session.engine_, Engine::start(*session.model_, options.model.engine));
   return session;
 }
@@ -73,7 +87,8 @@ std::string Session::statistics(const Answer& answer) const {
   return fmt::format(
       "prompt: {} token{}, {:.1f} tokens/s, first token after {:.3f} s\n"
       "answer: {} token{}{}, ended by {}\n"
-      "memory: {:.0f} MiB at most; {}, {} thread{}; seed {}\n",
+      "memory: {:.0f} MiB at most; {}, {} thread{}; seed {}\n"
+      "cost: {}\n",
       answer.usage.prompt_tokens,
       plural(answer.usage.prompt_tokens),
       prefill_rate(answer),
@@ -81,12 +96,14 @@ std::string Session::statistics(const Answer& answer) const {
       n,
       plural(n),
       n > 1 ? fmt::format(", {:.1f} tokens/s", decode_rate(answer)) : "",
-      finish_name(answer.reason),
+      finish_reason_name(answer.reason),
       static_cast<double>(peak_resident_bytes()) / (1 << 20),
       isa_name(engine_->isa()),
       engine_->n_threads(),
       plural(engine_->n_threads()),
-      options_->sampling.seed);
+      options_->sampling.seed,
+      price_ ? cost_words(*price_, answer)
+             : "unknown: --price-per-hour X says what the machine costs");
 }
 
 std::optional<DecodeUse> Session::limits(const Answer& answer) const {
@@ -103,7 +120,7 @@ std::string Session::short_statistics(const Answer& answer) const {
                      answer.usage.completion_tokens,
                      first_token_seconds(answer),
                      decode_rate(answer),
-                     finish_name(answer.reason));
+                     finish_reason_name(answer.reason));
 }
 
 }  // namespace farthing

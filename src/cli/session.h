@@ -34,8 +34,9 @@ class Session {
 
   Interrupts& interrupts() { return interrupts_; }
   const LoadedModel& model() const { return *model_; }
+  const std::optional<MachinePrice>& price() const { return price_; }
 
-  // Lines for stderr: tokens, speed, time to the first token, memory, ISA, threads, seed.
+  // Lines for stderr: tokens, speed, time to the first token, memory, ISA, threads, seed, cost.
   std::string statistics(const Answer& answer) const;
   // What limited decoding; measures the machine for a tenth of a second. None if there is nothing
   // to say.
@@ -44,10 +45,17 @@ class Session {
   std::string short_statistics(const Answer& answer) const;
 
  private:
-  Session(const RunOptions& options, std::unique_ptr<LoadedModel> model, Interrupts interrupts)
-      : options_(&options), model_(std::move(model)), interrupts_(std::move(interrupts)) {}
+  Session(const RunOptions& options,
+          std::unique_ptr<LoadedModel> model,
+          Interrupts interrupts,
+          std::optional<MachinePrice> price)
+      : options_(&options),
+        price_(std::move(price)),
+        model_(std::move(model)),
+        interrupts_(std::move(interrupts)) {}
 
   const RunOptions* options_;
+  std::optional<MachinePrice> price_;
   std::unique_ptr<LoadedModel> model_;  // the engine uses it: it goes last
   Interrupts interrupts_;
   std::unique_ptr<Engine> engine_;

@@ -95,6 +95,20 @@ Result<toml::table> load_config(const CLI::App& verb, std::string& path) {
   return std::move(parsed).table();
 }
 
+// "bench", and "bench-serve" for the verb serve beneath it.
+std::string table_name(const CLI::App& verb) {
+  const CLI::App* parent = verb.get_parent();
+  const bool beneath = parent && parent->get_parent();
+  return beneath ? table_name(*parent) + "-" + verb.get_name() : verb.get_name();
+}
+
+void add_verbs_beneath(const CLI::App& app, std::vector<const CLI::App*>& verbs) {
+  for (const CLI::App* verb : app.get_subcommands([](const CLI::App*) { return true; })) {
+    verbs.push_back(verb);
+    add_verbs_beneath(*verb, verbs);
+  }
+}
+
 bool is_setting_of(const CLI::App& verb, const std::string& key) {
   const std::vector<const CLI::Option*> options = verb.get_options();
   return std::any_of(options.begin(), options.end(), [&](const CLI::Option* option) {
@@ -104,12 +118,13 @@ bool is_setting_of(const CLI::App& verb, const std::string& key) {
 
 // A key nobody knows is a typing error, and would be silently without effect.
 Status check_keys(const toml::table& config, const std::string& path, const CLI::App& verb) {
-  const CLI::App* root = verb.get_parent() ? verb.get_parent() : &verb;
-  const std::vector<const CLI::App*> verbs =
-      root->get_subcommands([](const CLI::App*) { return true; });
+  const CLI::App* root = &verb;
+  while (root->get_parent()) root = root->get_parent();
+  std::vector<const CLI::App*> verbs;
+  add_verbs_beneath(*root, verbs);
   for (const auto& [key, node] : config) {
     const std::string name(key.str());
-    const auto named = [&](const CLI::App* v) { return v->get_name() == name; };
+    const auto named = [&](const CLI::App* v) { return table_name(*v) == name; };
     if (const toml::table* table = node.as_table()) {
       const auto owner = std::find_if(verbs.begin(), verbs.end(), named);
       if (owner == verbs.end()) return usage_error("{}: [{}] is no verb of farthing", path, name);
@@ -148,7 +163,7 @@ Status apply_settings(CLI::App& verb) {
   std::string path;
   FARTHING_TRY(const toml::table config, load_config(verb, path));
   FARTHING_TRY_VOID(check_keys(config, path, verb));
-  const toml::table* own = config[verb.get_name()].as_table();
+  const toml::table* own = config[table_name(verb)].as_table();
   for (CLI::Option* option : verb.get_options()) {
     const std::string name = setting_name(*option);
     if (name.empty() || option->count() > 0) continue;

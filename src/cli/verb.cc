@@ -18,6 +18,7 @@ CLI::App* add_verb(CLI::App& app,
   verb->add_option("--config", "TOML file with options (else ~/.config/farthing/config.toml)")
       ->type_name("FILE");
   verb->callback([verb, &exit_code, body = std::move(body)] {
+    if (!verb->get_subcommands().empty()) return;  // the verb beneath this one was meant
     Status status = apply_settings(*verb);
     if (status) status = body();
     exit_code = 0;

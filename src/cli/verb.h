@@ -10,9 +10,9 @@
 
 namespace farthing {
 
-// Adds the subcommand with its --config. When it is chosen: settings are filled in
-// (cli/settings.h), `body` runs, an error is printed on stderr as one line (none for an empty
-// message) and exit_code becomes its kind. Add options to what comes back.
+// Adds the subcommand, of the app or beneath another verb, with its --config. When it is chosen:
+// settings are filled in (cli/settings.h), `body` runs, an error is printed on stderr as one line
+// (none for an empty message) and exit_code becomes its kind. Add options to what comes back.
 CLI::App* add_verb(CLI::App& app,
                    const std::string& name,
                    const std::string& description,

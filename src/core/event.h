@@ -5,12 +5,14 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
 #include "base/result.h"
 #include "core/cache_miss.h"
 #include "core/ids.h"
+#include "core/wait_reason.h"
 
 namespace farthing {
 
@@ -20,6 +22,12 @@ enum class FinishReason : uint8_t {
   kCancelled,  // the caller left
   kDeadline,   // Request::deadline passed
 };
+inline constexpr size_t kFinishReasonCount = 4;
+
+constexpr std::string_view finish_reason_name(FinishReason reason) {
+  constexpr std::string_view kNames[] = {"stop", "length", "cancelled", "deadline"};
+  return kNames[static_cast<size_t>(reason)];
+}
 
 struct TokenLogprob {
   TokenId token = 0;
@@ -45,15 +53,29 @@ struct SampleEnd {
 
 struct Usage {
   int32_t prompt_tokens = 0;
-  int32_t cached_tokens = 0;      // of the prompt, not computed again
+  int32_t cached_tokens = 0;               // of the prompt, not computed again
   CacheMiss cache_miss = CacheMiss::kOff;  // why not more
-  int32_t completion_tokens = 0;  // over all samples
+  int32_t completion_tokens = 0;           // over all samples
 };
 
 struct Timings {
   double queue_seconds = 0;
   double prefill_seconds = 0;  // from admission to the first token
   double decode_seconds = 0;   // from the first token to the last
+  double total_seconds = 0;    // from submission to the end
+  // Of the machine's time, what this request is charged for: each step's is divided among those
+  // that were in it. A step's work on the prompt is the prompt's, also when it is done again.
+  double prompt_busy_seconds = 0;
+  double completion_busy_seconds = 0;
+};
+
+// What happened on the way: why it took as long as it did.
+struct Timeline {
+  WaitSeconds waited{};                       // of the sample that waited longest
+  int32_t n_preempted = 0;                    // over all samples
+  int32_t n_prefill_steps = 0;                // steps that computed some of the prompt
+  double longest_gap_seconds = 0;             // between two tokens of a sample
+  FinishReason finish = FinishReason::kStop;  // of the sample that ended last
 };
 
 struct RequestEnd {
@@ -61,6 +83,7 @@ struct RequestEnd {
   std::optional<Error> error;
   Usage usage;
   Timings timings;
+  Timeline timeline;
 };
 
 using Event = std::variant<TokenEvent, SampleEnd, RequestEnd>;

@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <map>
 #include <mutex>
+#include <numeric>
 #include <random>
 #include <thread>
 #include <utility>
@@ -27,6 +28,8 @@ struct Stream {
   StreamDecoder decoder;
   StopMatcher stops;
   bool stopped = false;  // by a stop string: nothing more may be shown
+  int32_t n_tokens = 0;
+  TimePoint first_token{}, last_token{};
 
   std::string finish() {
     if (stopped) return {};
@@ -47,7 +50,10 @@ struct Active {
   Engine::Sink sink;
   std::vector<Stream> streams;  // by sample
   int32_t n_open = 0;           // samples that haven't ended
+  int64_t n_computed = 0;       // tokens, again or not
   Usage usage;
+  Timings timings;
+  Timeline timeline;
   TimePoint submitted{}, started{}, first_token{}, last_token{};
 };
 
@@ -76,7 +82,7 @@ struct Engine::Impl {
   std::condition_variable wake;
   std::vector<Command> mailbox;
   bool stopping = false;
-  SchedulerCounts counts;
+  EngineMetrics shown_metrics;  // guarded by mutex
   uint32_t next_request = 1;
 
   // What progress() reads; times are Clock ticks, and 0 means never.
@@ -86,6 +92,9 @@ struct Engine::Impl {
 
   // The engine thread's own.
   std::map<RequestId, Active> active;
+  EngineMetrics metrics;
+  TimePoint charged_until{};          // the machine's time before it is charged or was idle
+  std::vector<double> shares;         // of the step's time, by slice
   std::vector<const Sequence*> rows;  // of the logits at hand
   std::vector<Sampled> sampled;
   std::vector<Picked> picked;
@@ -95,11 +104,17 @@ struct Engine::Impl {
   void loop();
   bool take_mail();  // false: stop
   void step();
+  Batch plan(TimePoint now);
   int32_t best_needed_by(const Sequence& sequence, const Request& request) const;
-  void sample(const Batch& batch, const Logits& logits);
-  bool publish_token(const Sequence& sequence,
-                     Sampled&& sampled);  // true: the token stops its sequence
-  void publish_ended();
+  void choose(const Batch& batch, const Logits& logits);
+  void account(const Batch& batch, TimePoint began, TimePoint done);
+  void publish_tokens(TimePoint now);
+  // True: the token stops its sequence.
+  bool publish_token(const Sequence& sequence, Sampled&& chosen, TimePoint now);
+  void publish_ended(TimePoint now);
+  void count_ended(const Ended& ended, Active& entry);
+  RequestEnd end_of(RequestId id, Active& entry, TimePoint now);
+  void show_metrics();
   bool is_stop(const Request& request, TokenId token) const;
 };
 
@@ -122,8 +137,7 @@ Result<std::unique_ptr<Engine>> Engine::start(const LoadedModel& model,
   const int64_t one = blocks_for(options.context);
   int64_t n_blocks = options.max_sequences * one;
   if (options.kv_memory > 0) {
-    const int64_t block_bytes =
-        KVStore::bytes_needed(model.model->kv_shapes(options.kv_type), 1);
+    const int64_t block_bytes = KVStore::bytes_needed(model.model->kv_shapes(options.kv_type), 1);
     n_blocks = std::clamp(options.kv_memory / block_bytes, one, n_blocks);
   }
   if (n_blocks > (int64_t{1} << 30) / kKVBlockTokens) {
@@ -227,9 +241,9 @@ Progress Engine::progress() const {
   return progress;
 }
 
-SchedulerCounts Engine::counts() const {
+EngineMetrics Engine::metrics() const {
   std::lock_guard lock(impl_->mutex);
-  return impl_->counts;
+  return impl_->shown_metrics;
 }
 
 int32_t Engine::context() const {
@@ -249,16 +263,21 @@ int64_t Engine::workspace_bytes() const {
 }
 
 void Engine::Impl::loop() {
+  charged_until = Clock::now();
   while (take_mail()) step();
   for (const auto& [id, request] : active) scheduler->end(id, FinishReason::kCancelled);
-  publish_ended();
+  publish_ended(Clock::now());
 }
 
 bool Engine::Impl::take_mail() {
   std::vector<Command> mail;
   {
     std::unique_lock lock(mutex);
-    wake.wait(lock, [&] { return stopping || !mailbox.empty() || !scheduler->idle(); });
+    const auto has_work = [&] { return stopping || !mailbox.empty() || !scheduler->idle(); };
+    if (!has_work()) {
+      wake.wait(lock, has_work);
+      charged_until = Clock::now();
+    }
     mail.swap(mailbox);
     if (stopping && mail.empty()) return false;
   }
@@ -276,6 +295,7 @@ bool Engine::Impl::take_mail() {
     entry.usage.prompt_tokens = static_cast<int32_t>(entry.request.prompt.size());
     entry.streams.assign(static_cast<size_t>(entry.request.n),
                          Stream(model->tokenizer, entry.request));
+    ++metrics.requests_received;
     scheduler->add(submit.id, entry.request, submit.at);
     if (entry.request.max_tokens == 0) scheduler->end(submit.id, FinishReason::kLength);
   }
@@ -284,25 +304,64 @@ bool Engine::Impl::take_mail() {
 
 void Engine::Impl::step() {
   const TimePoint now = Clock::now();
-  Batch batch = scheduler->plan(now);
+  const Batch batch = plan(now);
   if (!batch.slices.empty()) {
-    for (Slice& slice : batch.slices) {
-      Active& entry = active.at(slice.sequence->request);
-      if (entry.started == TimePoint{}) entry.started = now;
-      if (slice.n_logits > 0) slice.n_best = best_needed_by(*slice.sequence, entry.request);
-    }
     const Logits logits = runner->forward(batch);
-    sample(batch, logits);
+    choose(batch, logits);
     const TimePoint done = Clock::now();
-    scheduler->observe(batch, seconds_between(now, done));
+    account(batch, now, done);
+    publish_tokens(done);
     scheduler->commit(batch, picked);
-    {
-      std::lock_guard lock(mutex);
-      counts = scheduler->counts();
-    }
     last_step = done.time_since_epoch().count();
   }
-  publish_ended();
+  publish_ended(Clock::now());
+}
+
+Batch Engine::Impl::plan(TimePoint now) {
+  Batch batch = scheduler->plan(now);
+  for (Slice& slice : batch.slices) {
+    Active& entry = active.at(slice.sequence->request);
+    if (entry.started == TimePoint{}) {
+      entry.started = now;
+      metrics.queue_time.observe(seconds_between(entry.submitted, now));
+    }
+    if (slice.n_logits > 0) slice.n_best = best_needed_by(*slice.sequence, entry.request);
+  }
+  return batch;
+}
+
+// Divides the time since the last step, or since work came, among those that were in this one.
+void Engine::Impl::account(const Batch& batch, TimePoint began, TimePoint done) {
+  scheduler->observe(batch, seconds_between(began, done));
+  scheduler->shares(batch, shares);
+  const double seconds = seconds_between(charged_until, done);
+  charged_until = done;
+  for (size_t i = 0; i < batch.slices.size(); ++i) {
+    const Slice& slice = batch.slices[i];
+    Active& entry = active.at(slice.sequence->request);
+    const int32_t of_prompt = std::clamp(slice.sequence->n_prompt - slice.first, 0, slice.count);
+    const double prompt = seconds * shares[i] * of_prompt / slice.count;
+    const double completion = seconds * shares[i] - prompt;
+    entry.timings.prompt_busy_seconds += prompt;
+    entry.timings.completion_busy_seconds += completion;
+    entry.timeline.n_prefill_steps += of_prompt > 0 ? 1 : 0;
+    entry.n_computed += slice.count;
+    metrics.prompt_busy_seconds += prompt;
+    metrics.completion_busy_seconds += completion;
+  }
+  metrics.step_time.observe(seconds_between(began, done));
+  metrics.step_tokens.observe(batch.n_tokens());
+}
+
+void Engine::Impl::show_metrics() {
+  metrics.scheduler = scheduler->counts();
+  metrics.sequences_running = scheduler->n_running();
+  metrics.sequences_waiting = scheduler->n_waiting();
+  metrics.kv_blocks_leased = pool->n_leased();
+  metrics.kv_blocks_idle = pool->n_idle();
+  metrics.kv_blocks_free = pool->n_free();
+  const std::lock_guard lock(mutex);
+  shown_metrics = metrics;
 }
 
 bool Engine::Impl::is_stop(const Request& request, TokenId token) const {
@@ -315,8 +374,8 @@ int32_t Engine::Impl::best_needed_by(const Sequence& sequence, const Request& re
   return sequence.n_generated() < request.min_tokens ? 0 : best_needed(request.sampling);
 }
 
-// Picks a token for every slice with logits, all rows in parallel, then publishes them in order.
-void Engine::Impl::sample(const Batch& batch, const Logits& logits) {
+// Chooses a token for every slice with logits, all rows in parallel.
+void Engine::Impl::choose(const Batch& batch, const Logits& logits) {
   rows.clear();
   for (const Slice& slice : batch.slices) {
     if (slice.n_logits > 0) rows.push_back(slice.sequence);
@@ -346,18 +405,32 @@ void Engine::Impl::sample(const Batch& batch, const Logits& logits) {
                            request.sampling);
         }
       });
+}
+
+void Engine::Impl::publish_tokens(TimePoint now) {
   picked.clear();
   for (size_t i = 0; i < rows.size(); ++i) {
     const TokenId token = sampled[i].token;
-    picked.push_back({rows[i]->id, token, publish_token(*rows[i], std::move(sampled[i]))});
+    picked.push_back({rows[i]->id, token, publish_token(*rows[i], std::move(sampled[i]), now)});
   }
 }
 
-bool Engine::Impl::publish_token(const Sequence& sequence, Sampled&& chosen) {
+bool Engine::Impl::publish_token(const Sequence& sequence, Sampled&& chosen, TimePoint now) {
   Active& entry = active.at(sequence.request);
   Stream& stream = entry.streams[sequence.sample];
-  entry.last_token = Clock::now();
-  if (entry.usage.completion_tokens++ == 0) entry.first_token = entry.last_token;
+  if (entry.usage.completion_tokens++ == 0) {
+    entry.first_token = now;
+    metrics.time_to_first_token.observe(seconds_between(entry.submitted, now));
+  }
+  if (stream.n_tokens++ == 0) {
+    stream.first_token = now;
+  } else {
+    const double gap = seconds_between(stream.last_token, now);
+    metrics.inter_token_latency.observe(gap);
+    entry.timeline.longest_gap_seconds = std::max(entry.timeline.longest_gap_seconds, gap);
+  }
+  stream.last_token = entry.last_token = now;
+  ++metrics.generated_tokens;
 
   TokenEvent event{.request = sequence.request, .sample = sequence.sample, .token = chosen.token};
   event.logprob = chosen.logprob;
@@ -374,31 +447,64 @@ bool Engine::Impl::publish_token(const Sequence& sequence, Sampled&& chosen) {
   return stop;
 }
 
-void Engine::Impl::publish_ended() {
+// The metrics are shown before a request's end is: who has the answer finds it counted.
+void Engine::Impl::publish_ended(TimePoint now) {
+  std::vector<std::pair<Sink, RequestEnd>> ends;
   for (const Ended& ended : scheduler->take_ended()) {
-    auto it = active.find(ended.request);
+    const auto it = active.find(ended.request);
     Active& entry = it->second;
-    SampleEnd sample_end{
-        ended.request, ended.sample, ended.reason, entry.streams[ended.sample].finish()};
-    entry.sink(std::move(sample_end));
-    if (ended.sample == 0) {  // the others find what it computed
-      entry.usage.cached_tokens = ended.n_cached;
-      entry.usage.cache_miss = ended.miss;
-    }
+    entry.sink(
+        SampleEnd{ended.request, ended.sample, ended.reason, entry.streams[ended.sample].finish()});
+    count_ended(ended, entry);
     if (--entry.n_open > 0) continue;
-    RequestEnd end{.request = ended.request, .usage = entry.usage};
-    auto span = [](TimePoint from, TimePoint to) {
-      return from == TimePoint{} || to == TimePoint{} ? 0.0 : seconds_between(from, to);
-    };
-    end.timings = {
-        .queue_seconds =
-            span(entry.submitted, entry.started == TimePoint{} ? Clock::now() : entry.started),
-        .prefill_seconds = span(entry.started, entry.first_token),
-        .decode_seconds = span(entry.first_token, entry.last_token)};
-    --n_open;
-    entry.sink(std::move(end));
+    RequestEnd end = end_of(ended.request, entry, now);
+    ends.emplace_back(std::move(entry.sink), std::move(end));
     active.erase(it);
   }
+  show_metrics();
+  for (auto& [sink, end] : ends) {
+    --n_open;
+    sink(std::move(end));
+  }
+}
+
+void Engine::Impl::count_ended(const Ended& ended, Active& entry) {
+  const Stream& stream = entry.streams[ended.sample];
+  if (stream.n_tokens > 1) {
+    metrics.time_per_output_token.observe(seconds_between(stream.first_token, stream.last_token) /
+                                          (stream.n_tokens - 1));
+  }
+  if (ended.sample == 0) {  // the others find what it computed
+    entry.usage.cached_tokens = ended.n_cached;
+    entry.usage.cache_miss = ended.miss;
+  }
+  Timeline& timeline = entry.timeline;
+  const auto total = [](const WaitSeconds& waited) {
+    return std::accumulate(waited.begin(), waited.end(), 0.0);
+  };
+  if (total(ended.waited) > total(timeline.waited)) timeline.waited = ended.waited;
+  timeline.n_preempted += ended.n_preempted;
+  timeline.finish = ended.reason;
+}
+
+RequestEnd Engine::Impl::end_of(RequestId id, Active& entry, TimePoint now) {
+  const auto span = [](TimePoint from, TimePoint to) {
+    return from == TimePoint{} || to == TimePoint{} ? 0.0 : seconds_between(from, to);
+  };
+  Timings& timings = entry.timings;
+  timings.queue_seconds =
+      seconds_between(entry.submitted, entry.started == TimePoint{} ? now : entry.started);
+  timings.prefill_seconds = span(entry.started, entry.first_token);
+  timings.decode_seconds = span(entry.first_token, entry.last_token);
+  timings.total_seconds = seconds_between(entry.submitted, now);
+  metrics.request_latency.observe(timings.total_seconds);
+  const auto reason = static_cast<size_t>(entry.timeline.finish);
+  ++metrics.requests_finished[reason];
+  if (entry.timeline.finish == FinishReason::kCancelled ||
+      entry.timeline.finish == FinishReason::kDeadline) {
+    metrics.wasted_tokens[reason] += entry.n_computed;
+  }
+  return {.request = id, .usage = entry.usage, .timings = timings, .timeline = entry.timeline};
 }
 
 }  // namespace farthing

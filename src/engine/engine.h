@@ -15,6 +15,7 @@
 #include "core/progress.h"
 #include "core/request.h"
 #include "engine/loaded_model.h"
+#include "engine/metrics.h"
 #include "kernels/isa.h"
 #include "kernels/kv_type.h"
 #include "model/decoder.h"
@@ -28,7 +29,7 @@ struct EngineOptions {
   int32_t context = 0;        // most tokens of one sequence; 0: min(model context, 8192)
   int32_t max_sequences = 1;  // most that run at once
   int64_t kv_memory = 0;  // bytes of the KV pool; 0: max_sequences full contexts. One always fits
-  int32_t chunk = 512;        // most prompt tokens in one step
+  int32_t chunk = 512;    // most prompt tokens in one step
   KVType kv_type = KVType::kF16;
   // Each of these may be switched off and changes no answer, only what it costs.
   bool kv_cache = true;  // off: every step recomputes the whole prefix (the ladder's bottom)
@@ -60,7 +61,8 @@ class Engine {
 
   // Any thread, and never waits: it answers even while a step hangs.
   Progress progress() const;
-  SchedulerCounts counts() const;  // as of the last step
+  // Any thread. As of the last step.
+  EngineMetrics metrics() const;
 
   int32_t context() const;  // most tokens of one sequence
   int32_t n_threads() const;

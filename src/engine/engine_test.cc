@@ -35,6 +35,8 @@ struct Heard {
   int n_request_ends = 0;
   bool spoke_after_end = false;
   Usage usage;
+  Timings timings;
+  Timeline timeline;
 };
 
 class Listener {
@@ -54,7 +56,10 @@ class Listener {
         if (end->sample == sample) heard_.text += end->text;
         heard_.reasons.push_back(end->reason);
       } else {
-        heard_.usage = std::get<RequestEnd>(event).usage;
+        const auto& last = std::get<RequestEnd>(event);
+        heard_.usage = last.usage;
+        heard_.timings = last.timings;
+        heard_.timeline = last.timeline;
         ++heard_.n_request_ends;
       }
       changed_.notify_all();
@@ -102,6 +107,69 @@ Heard run(Engine& engine, Request request) {
 
 EngineOptions small() {
   return {.n_threads = 1, .context = 128, .chunk = 512};
+}
+
+// What the requests are charged for is what the engine was busy with, and no more than the time
+// that went by; everything is counted once.
+TEST(Engine, MetricsAddUp) {
+  const TimePoint before = Clock::now();
+  auto engine = start({.n_threads = 1, .context = 128, .max_sequences = 3});
+  constexpr int kRequests = 5;
+  std::vector<Listener> listeners(kRequests);
+  for (int i = 0; i < kRequests; ++i) {
+    Request request = request_of(20 + 9 * i, 4 + i, static_cast<uint32_t>(i));
+    request.n = i == 2 ? 2 : 1;
+    ASSERT_TRUE(engine->submit(std::move(request), listeners[i].sink()));
+  }
+  double prompt_busy = 0, completion_busy = 0;
+  int64_t completion = 0, prompt = 0;
+  for (Listener& listener : listeners) {
+    const Heard heard = listener.wait();
+    EXPECT_GT(heard.timings.prompt_busy_seconds, 0);
+    EXPECT_GT(heard.timings.completion_busy_seconds, 0);
+    EXPECT_GE(heard.timeline.n_prefill_steps, 1);
+    EXPECT_GT(heard.timeline.longest_gap_seconds, 0);
+    EXPECT_GE(heard.timings.total_seconds,
+              heard.timings.queue_seconds + heard.timings.prefill_seconds);
+    prompt_busy += heard.timings.prompt_busy_seconds;
+    completion_busy += heard.timings.completion_busy_seconds;
+    completion += heard.usage.completion_tokens;
+    prompt += heard.usage.prompt_tokens;
+  }
+  const EngineMetrics m = engine->metrics();
+  EXPECT_NEAR(m.prompt_busy_seconds, prompt_busy, 1e-9);
+  EXPECT_NEAR(m.completion_busy_seconds, completion_busy, 1e-9);
+  EXPECT_LE(prompt_busy + completion_busy, seconds_between(before, Clock::now()));
+  EXPECT_EQ(m.requests_received, kRequests);
+  EXPECT_EQ(m.requests_finished[static_cast<size_t>(FinishReason::kLength)], kRequests);
+  EXPECT_EQ(m.sequences_running + m.sequences_waiting, 0);
+  EXPECT_EQ(m.generated_tokens, completion);
+  EXPECT_EQ(m.time_to_first_token.count(), kRequests);
+  EXPECT_EQ(m.queue_time.count(), kRequests);
+  EXPECT_EQ(m.request_latency.count(), kRequests);
+  EXPECT_EQ(m.inter_token_latency.count(), completion - kRequests - 1);  // one had two samples
+  EXPECT_EQ(m.time_per_output_token.count(), kRequests + 1);
+  const SchedulerCounts& s = m.scheduler;
+  EXPECT_EQ(static_cast<double>(s.prompt_tokens_computed + completion - kRequests - 1),
+            m.step_tokens.sum);
+  EXPECT_GE(s.prompt_tokens_computed + s.prompt_tokens_cached, prompt);
+  EXPECT_EQ(m.kv_blocks_leased, 0);
+  EXPECT_EQ(m.step_time.count(), m.step_tokens.count());
+}
+
+TEST(Engine, WhatWasComputedForNobodyIsCounted) {
+  auto engine = start(small());
+  Listener listener;
+  ASSERT_TRUE(engine->submit(request_of(20, 100), [&, tell = listener.sink()](Event event) {
+    if (const auto* token = std::get_if<TokenEvent>(&event)) engine->cancel(token->request);
+    tell(std::move(event));
+  }));
+  const Heard heard = listener.wait();
+  EXPECT_EQ(heard.timeline.finish, FinishReason::kCancelled);
+  const EngineMetrics m = engine->metrics();
+  constexpr auto kCancelled = static_cast<size_t>(FinishReason::kCancelled);
+  EXPECT_EQ(m.requests_finished[kCancelled], 1);
+  EXPECT_EQ(m.wasted_tokens[kCancelled], 20 + heard.usage.completion_tokens - 1);
 }
 
 TEST(Engine, SaysEverythingOnceAndInOrder) {

@@ -19,12 +19,6 @@ int32_t common_prefix(std::span<const TokenId> a, std::span<const TokenId> b) {
 
 }  // namespace
 
-std::string_view wait_reason_name(WaitReason reason) {
-  constexpr std::array<std::string_view, kWaitReasonCount> kNames = {
-      "none", "slots", "kv_full", "prefix", "batch", "turn"};
-  return kNames[static_cast<size_t>(reason)];
-}
-
 Scheduler::Scheduler(const SchedulerOptions& options, KVPool& pool)
     : options_(options), pool_(pool), tree_(pool, options.cache_key) {
   CHECK(options.max_sequences >= 1 && options.max_step_tokens >= options.max_sequences);
@@ -48,7 +42,7 @@ void Scheduler::add(RequestId id, const Request& request, TimePoint now) {
     entry->caller = request.caller;
     entry->priority = request.priority;
     entry->deadline = request.deadline;
-    entry->arrived = now;
+    entry->arrived = entry->waits_since = now;
     s.tokens.reserve(static_cast<size_t>(entry->max_size));
     CHECK(blocks_for(entry->max_size) <= pool_.n_blocks());
     waiting_.push_back(std::move(entry));
@@ -67,7 +61,7 @@ void Scheduler::end_if(Predicate&& predicate, FinishReason reason) {
                         reason,
                         s.n_cached,
                         s.miss,
-                        entry->waits_for,
+                        entry->waited,
                         entry->n_preempted});
       return true;
     });
@@ -85,9 +79,14 @@ void Scheduler::end_sequence(SequenceId id, FinishReason reason) {
 }
 
 Batch Scheduler::plan(TimePoint now) {
+  for (const auto& entry : waiting_) {
+    const double since = seconds_between(entry->waits_since, now);
+    entry->waited[static_cast<size_t>(entry->waits_for)] += since;
+    entry->waits_since = now;
+  }
   end_if([&](const Entry& e) { return e.deadline && *e.deadline <= now; }, FinishReason::kDeadline);
   for (size_t i = 0; i < running_.size(); ++i) {
-    if (!grow(*running_[i])) break;
+    if (!grow(*running_[i], now)) break;
   }
   Batch batch;
   int32_t left = budget();
@@ -124,7 +123,7 @@ std::optional<Lease> Scheduler::take_blocks(int32_t n) {
 }
 
 // Blocks for all of its tokens; false if it was preempted instead.
-bool Scheduler::grow(Entry& entry) {
+bool Scheduler::grow(Entry& entry, TimePoint now) {
   Sequence& s = entry.sequence;
   const int32_t n = blocks_for(s.size()) - static_cast<int32_t>(s.blocks.size());
   if (n <= 0) return true;
@@ -132,7 +131,7 @@ bool Scheduler::grow(Entry& entry) {
   while (!(more = take_blocks(n))) {
     const bool itself = running_.back().get() == &entry;
     CHECK(!itself || running_.size() > 1);
-    preempt_last();
+    preempt_last(now);
     if (itself) return false;
   }
   entry.lease.append(*std::move(more));
@@ -140,12 +139,14 @@ bool Scheduler::grow(Entry& entry) {
   return true;
 }
 
-void Scheduler::preempt_last() {
+void Scheduler::preempt_last(TimePoint now) {
   std::unique_ptr<Entry> entry = std::move(running_.back());
   running_.pop_back();
   Sequence& s = entry->sequence;
   entry->n_known = std::max(entry->n_known, s.n_stored);
   ++entry->n_preempted;
+  entry->waits_for = WaitReason::kBlocks;
+  entry->waits_since = now;
   ++counts_.preemptions;
   entry->source = Lease();
   entry->lease = Lease();
@@ -173,7 +174,7 @@ std::vector<Scheduler::Entry*> Scheduler::order_of_admission(TimePoint now) {
     }
     Waiting waiting{
         .waited = waited, .priority = entry->priority, .n_left = s.size(), .n_stored = 0};
-    if (policy.needs_prefix && shares()) {
+    if (policy.needs_prefix && caches_prefixes()) {
       waiting.n_stored = tree_.match(entry->salt, s.tokens).n_tokens();
     }
     if (const auto it = served_.find(entry->caller); it != served_.end())
@@ -239,7 +240,7 @@ bool Scheduler::prefix_is_coming(const Entry& entry, int32_t n_matched) const {
 WaitReason Scheduler::try_admit(Batch& batch, Entry& entry) {
   Sequence& s = entry.sequence;
   PrefixTree::Match match{.miss = CacheMiss::kOff};
-  if (shares()) {
+  if (caches_prefixes()) {
     match = tree_.match(entry.salt, std::span(s.tokens).first(s.tokens.size() - 1));
     if (options_.batching == Batching::kContinuous && prefix_is_coming(entry, match.n_tokens()))
       return WaitReason::kPrefix;
@@ -265,6 +266,7 @@ WaitReason Scheduler::try_admit(Batch& batch, Entry& entry) {
     s.n_cached = s.n_stored;
     s.miss = match.miss;
     counts_.prompt_tokens_cached += s.n_cached;
+    if (caches_prefixes()) counts_.prompt_tokens_looked_up += s.n_prompt;
   }
   return WaitReason::kNone;
 }
@@ -288,7 +290,7 @@ void Scheduler::commit(const Batch& batch, std::span<const Picked> picked) {
     served_[entry.caller] += slice.count;
     s.n_stored += slice.count;
     entry.source = Lease();
-    if (shares() && tree_.store(entry.salt, entry.path, s.tokens, s.n_stored, entry.lease))
+    if (caches_prefixes() && tree_.store(entry.salt, entry.path, s.tokens, s.n_stored, entry.lease))
       s.blocks = entry.lease.blocks();
   }
   for (const Picked& pick : picked) {
@@ -306,6 +308,17 @@ void Scheduler::observe(const Batch& batch, double seconds) {
   int64_t positions = 0;
   for (const Slice& slice : batch.slices) positions += slice.first + slice.count;
   step_model_.observe(batch.n_tokens(), positions, seconds);
+}
+
+void Scheduler::shares(const Batch& batch, std::vector<double>& out) const {
+  out.clear();
+  double sum = 0;
+  for (const Slice& slice : batch.slices) {
+    out.push_back(step_model_.part(
+        slice.count, slice.first + slice.count, static_cast<int32_t>(batch.slices.size())));
+    sum += out.back();
+  }
+  for (double& part : out) part /= sum;
 }
 
 std::vector<Ended> Scheduler::take_ended() {

@@ -15,7 +15,6 @@
 #include <memory>
 #include <optional>
 #include <span>
-#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -26,6 +25,7 @@
 #include "core/event.h"
 #include "core/request.h"
 #include "core/sequence.h"
+#include "core/wait_reason.h"
 #include "sched/policy.h"
 #include "sched/step_model.h"
 
@@ -52,18 +52,6 @@ struct SchedulerOptions {
   uint64_t cache_key = 0;  // of the prefix tree's hash
 };
 
-// Why a waiting sequence wasn't admitted.
-enum class WaitReason : uint8_t {
-  kNone,
-  kSlots,   // max_sequences run
-  kBlocks,  // no room in the KV pool
-  kPrefix,  // a running sequence is computing what this one begins with
-  kBatch,   // batching isn't continuous
-  kTurn,    // another one goes first
-};
-inline constexpr size_t kWaitReasonCount = 6;
-std::string_view wait_reason_name(WaitReason reason);
-
 // The token that a slice with logits led to.
 struct Picked {
   SequenceId sequence;
@@ -78,14 +66,15 @@ struct Ended {
   FinishReason reason = FinishReason::kStop;
   int32_t n_cached = 0;  // see Sequence
   CacheMiss miss = CacheMiss::kOff;
-  WaitReason waited_for = WaitReason::kNone;  // the last reason it wasn't admitted
+  WaitSeconds waited{};
   int32_t n_preempted = 0;
 };
 
 struct SchedulerCounts {
   int64_t prompt_tokens_computed = 0;
   int64_t prompt_tokens_cached = 0;
-  int64_t tokens_computed_again = 0;  // after preemption
+  int64_t prompt_tokens_looked_up = 0;  // in the prefix cache
+  int64_t tokens_computed_again = 0;    // after preemption
   int64_t preemptions = 0;
   int64_t evicted_blocks = 0;
   std::array<int64_t, kWaitReasonCount> waits{};  // sequences and steps
@@ -108,6 +97,8 @@ class Scheduler {
   void commit(const Batch& batch, std::span<const Picked> picked);
   // How long the last planned batch took: for the budget.
   void observe(const Batch& batch, double seconds);
+  // The part of a batch's time that each slice caused, in the order of the slices; their sum is 1.
+  void shares(const Batch& batch, std::vector<double>& out) const;
 
   // The sequences that ended since the last call, in order. Their blocks are already back.
   std::vector<Ended> take_ended();
@@ -132,6 +123,8 @@ class Scheduler {
     TimePoint arrived;
     std::optional<TimePoint> deadline;
     WaitReason waits_for = WaitReason::kNone;
+    TimePoint waits_since;
+    WaitSeconds waited{};
     int32_t n_preempted = 0;
     int32_t n_known = 0;  // tokens that were computed before it was preempted
 
@@ -141,12 +134,14 @@ class Scheduler {
   using Entries = std::vector<std::unique_ptr<Entry>>;
 
   Entry& running(SequenceId id);
-  bool shares() const { return options_.prefix_cache && options_.kv_cache && options_.paged; }
+  bool caches_prefixes() const {
+    return options_.prefix_cache && options_.kv_cache && options_.paged;
+  }
   int32_t free_after_eviction() const { return pool_.n_free() + pool_.n_idle(); }
   std::optional<Lease> take_blocks(int32_t n);
   int32_t budget() const;
-  bool grow(Entry& entry);
-  void preempt_last();
+  bool grow(Entry& entry, TimePoint now);
+  void preempt_last(TimePoint now);
   void admit(Batch& batch, TimePoint now, int32_t& budget);
   std::vector<Entry*> order_of_admission(TimePoint now);
   bool prefix_is_coming(const Entry& entry, int32_t n_matched) const;

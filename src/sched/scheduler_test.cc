@@ -78,6 +78,62 @@ TEST(Scheduler, WithoutKVCacheThePrefixIsComputedAgain) {
   EXPECT_TRUE(scheduler.idle());
 }
 
+TEST(Scheduler, SaysHowLongASequenceWaitedAndWhy) {
+  KVPool pool(8);
+  Scheduler scheduler({.context = 64, .max_sequences = 1, .max_step_tokens = 16}, pool);
+  const auto run = [&](double now) {
+    const auto at = TimePoint{} + std::chrono::milliseconds(static_cast<int64_t>(now * 1e3));
+    const Batch batch = scheduler.plan(at);
+    std::vector<Picked> picked;
+    for (const Slice& s : batch.slices) picked.push_back({s.sequence->id, 1, now >= 2});
+    scheduler.commit(batch, picked);
+  };
+  scheduler.add(RequestId{1}, request_of(3, 9));
+  scheduler.add(RequestId{2}, request_of(4, 9));
+  for (double now : {0., 1., 2., 3.5}) run(now);
+  const auto ended = scheduler.take_ended();
+  ASSERT_EQ(ended.size(), 2u);
+  EXPECT_EQ(ended[0].waited, WaitSeconds{});
+  WaitSeconds waited{};
+  waited[static_cast<size_t>(WaitReason::kSlots)] = 3.5;
+  EXPECT_EQ(ended[1].waited, waited);
+}
+
+TEST(Scheduler, AStepsTimeIsDividedAmongItsSlices) {
+  KVPool pool(16);
+  Scheduler scheduler({.context = 64, .max_sequences = 3, .max_step_tokens = 64}, pool);
+  std::vector<double> shares;
+  const auto sum_is_one = [&] {
+    double sum = 0;
+    for (double share : shares) {
+      EXPECT_GT(share, 0);
+      sum += share;
+    }
+    EXPECT_NEAR(sum, 1, 1e-12);
+  };
+  scheduler.add(RequestId{1}, request_of(2, 50));
+  scheduler.add(RequestId{2}, request_of(30, 50));
+  Batch batch = scheduler.plan(TimePoint{});
+  ASSERT_EQ(batch.slices.size(), 2u);
+  scheduler.shares(batch, shares);
+  sum_is_one();
+  EXPECT_NEAR(shares[1] / shares[0], 15, 1e-9);  // by tokens, as long as no step was seen
+  step(scheduler);
+  // Steps of 10 ms and 1 ms a token: two tokens alike share a step alike.
+  for (int i = 0; i < 12; ++i) {
+    batch = scheduler.plan(TimePoint{});
+    scheduler.observe(batch, 0.010 + 0.001 * batch.n_tokens());
+    step(scheduler);
+  }
+  scheduler.add(RequestId{3}, request_of(20, 50));
+  batch = scheduler.plan(TimePoint{});
+  ASSERT_EQ(batch.slices.size(), 3u);
+  scheduler.shares(batch, shares);
+  ASSERT_EQ(shares.size(), 3u);
+  sum_is_one();
+  EXPECT_GT(shares[2], shares[0]);
+}
+
 TEST(Scheduler, EndsByStopCancelAndDeadline) {
   KVPool pool(8);
   Scheduler scheduler({.context = 64, .max_sequences = 2, .max_step_tokens = 16}, pool);

@@ -56,6 +56,15 @@ double StepModel::seconds(int32_t n_tokens, int64_t n_positions) const {
   return std::max(sum, 0.0);
 }
 
+double StepModel::part(int32_t n_tokens, int64_t n_positions, int32_t n_slices) const {
+  if (n_observed_ < kFewSteps) return n_tokens;
+  Vector x = terms(n_tokens, n_positions);
+  x[0] /= n_slices;
+  double sum = 0;
+  for (int i = 0; i < kTerms; ++i) sum += std::max(weights_[i], 0.0) * x[i];
+  return sum > 0 ? sum : n_tokens;
+}
+
 int32_t StepModel::tokens_within(double target,
                                  int64_t n_positions,
                                  int32_t least,

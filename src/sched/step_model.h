@@ -18,6 +18,10 @@ class StepModel {
   // most `most`. `most` until a few steps were seen.
   int32_t tokens_within(double target, int64_t n_positions, int32_t least, int32_t most) const;
 
+  // What one of `n_slices` slices adds to a step, and its part of what every step costs. > 0; only
+  // ratios mean something until a few steps were seen.
+  double part(int32_t n_tokens, int64_t n_positions, int32_t n_slices) const;
+
   int64_t n_observed() const { return n_observed_; }
 
  private:

@@ -29,6 +29,8 @@ std::string_view error_type(int status) {
       return "authentication_error";
     case 404:
       return "not_found_error";
+    case 429:
+      return "rate_limit_error";
     case 503:
       return "unavailable_error";
     case 504:

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "econ/ledger.h"
 #include "serve/json_text.h"
 
 namespace farthing {
@@ -41,13 +42,13 @@ ApiResponse::ApiResponse(const ApiCall& call,
                          const Backend& backend,
                          std::string id,
                          int64_t created)
-    : call_(call), backend_(backend) {
+    : call_(call), backend_(backend), id_(std::move(id)) {
   std::string_view object = "text_completion";
   if (call.kind == ApiKind::kChat) {
     object = call.stream ? "chat.completion.chunk" : "chat.completion";
   }
   head_ = "{\"id\":";
-  append_json_string(head_, id);
+  append_json_string(head_, id_);
   fmt::format_to(
       std::back_inserter(head_), ",\"object\":\"{}\",\"created\":{},\"model\":", object, created);
   append_json_string(head_, backend.info().id);
@@ -94,7 +95,10 @@ void ApiResponse::on_token(size_t prompt, const TokenEvent& event, std::string* 
 
 void ApiResponse::on_sample_end(size_t prompt, const SampleEnd& event, std::string* out) {
   const size_t index = prompt * static_cast<size_t>(call_.n) + event.sample;
-  if (auto error = cut_short(event.reason)) return fail(std::move(*error), out);
+  if (auto error = cut_short(event.reason)) {
+    cut_short_ = std::move(error);  // told with the request's end, which has the timings
+    return;
+  }
   Choice& choice = choices_[index];
   choice.text += event.text;
   choice.finish = event.reason;
@@ -115,8 +119,20 @@ void ApiResponse::on_request_end(const RequestEnd& event, std::string* out) {
   usage_.cached_tokens += event.usage.cached_tokens;
   usage_.cache_miss = event.usage.cache_miss;
   timings_.queue_seconds = std::max(timings_.queue_seconds, event.timings.queue_seconds);
+  timings_.total_seconds = std::max(timings_.total_seconds, event.timings.total_seconds);
   timings_.prefill_seconds += event.timings.prefill_seconds;
   timings_.decode_seconds += event.timings.decode_seconds;
+  timings_.prompt_busy_seconds += event.timings.prompt_busy_seconds;
+  timings_.completion_busy_seconds += event.timings.completion_busy_seconds;
+  const Timeline& timeline = event.timeline;
+  for (size_t i = 0; i < kWaitReasonCount; ++i)
+    timeline_.waited[i] = std::max(timeline_.waited[i], timeline.waited[i]);
+  timeline_.n_preempted += timeline.n_preempted;
+  timeline_.n_prefill_steps += timeline.n_prefill_steps;
+  timeline_.longest_gap_seconds =
+      std::max(timeline_.longest_gap_seconds, timeline.longest_gap_seconds);
+  timeline_.finish = timeline.finish;
+  if (cut_short_) return fail(*std::move(cut_short_), out);
   if (n_ended_ < call_.requests.size()) return;
   if (n_finished_ < choices_.size()) {
     return fail({.status = 500,
@@ -181,7 +197,7 @@ void ApiResponse::send_end(std::string* out) {
     *out += "data: ";
     *out += head_;
     *out += ",\"choices\":[],\"usage\":";
-    *out += usage_json(usage_);
+    *out += final_usage();
     *out += timings;
     *out += "}\n\n";
   }
@@ -224,22 +240,83 @@ HttpReply ApiResponse::reply() const {
                    finish_name(*choice.finish));
   }
   body += "],\"usage\":";
-  body += usage_json(usage_);
+  body += final_usage();
   body += ",\"timings\":";
   body += timings_json(usage_, timings_);
   body += '}';
   return {.status = 200, .body = std::move(body)};
 }
 
-std::string usage_json(const Usage& usage) {
+std::string ApiResponse::final_usage() const {
+  const auto& price = backend_.price();
+  return usage_json(usage_, price ? cost_json(*price, usage_, timings_) : std::string());
+}
+
+std::string ApiResponse::explanation(std::string_view request_id, int status) const {
+  std::string out = "{\"id\":";
+  append_json_string(out, id_);
+  out += ",\"object\":\"request.explanation\",\"request_id\":";
+  append_json_string(out, request_id);
+  fmt::format_to(std::back_inserter(out),
+                 ",\"status\":{},\"finish_reason\":\"{}\",\"total_ms\":{:.3f},\"queue\":{{"
+                 "\"ms\":{:.3f},\"reasons_ms\":{{",
+                 status,
+                 finish_reason_name(timeline_.finish),
+                 timings_.total_seconds * 1e3,
+                 timings_.queue_seconds * 1e3);
+  for (size_t i = 1; i < kWaitReasonCount; ++i) {
+    fmt::format_to(std::back_inserter(out),
+                   "{}\"{}\":{:.3f}",
+                   i == 1 ? "" : ",",
+                   wait_reason_name(static_cast<WaitReason>(i)),
+                   timeline_.waited[i] * 1e3);
+  }
+  fmt::format_to(std::back_inserter(out),
+                 "}}}},\"prefill\":{{\"ms\":{:.3f},\"steps\":{},\"busy_ms\":{:.3f}}},\"decode\":{{"
+                 "\"ms\":{:.3f},\"longest_gap_ms\":{:.3f},\"busy_ms\":{:.3f}}},\"preemptions\":{},"
+                 "\"usage\":{}}}",
+                 timings_.prefill_seconds * 1e3,
+                 timeline_.n_prefill_steps,
+                 timings_.prompt_busy_seconds * 1e3,
+                 timings_.decode_seconds * 1e3,
+                 timeline_.longest_gap_seconds * 1e3,
+                 timings_.completion_busy_seconds * 1e3,
+                 timeline_.n_preempted,
+                 final_usage());
+  return out;
+}
+
+std::string cost_json(const MachinePrice& price, const Usage& usage, const Timings& timings) {
+  const RequestCost cost = cost_of(
+      price,
+      {.prompt = {timings.prompt_busy_seconds}, .completion = {timings.completion_busy_seconds}});
+  std::string per_million = "null";
+  if (usage.completion_tokens > 0) {
+    const Tokens tokens{static_cast<double>(usage.completion_tokens)};
+    per_million = fmt::format("{:.9g}", farthing::per_million(cost.total() / tokens).value);
+  }
+  return fmt::format(
+      "{{\"prompt\":{:.9g},\"cached\":{:.9g},\"completion\":{:.9g},\"total\":{:.9g},"
+      "\"currency\":\"{}\",\"per_million\":{},\"basis\":\"used\"}}",
+      cost.prompt.value,
+      cost.cached.value,
+      cost.completion.value,
+      cost.total().value,
+      price.currency,
+      per_million);
+}
+
+std::string usage_json(const Usage& usage, std::string_view cost) {
   return fmt::format(
       "{{\"prompt_tokens\":{},\"completion_tokens\":{},\"total_tokens\":{},"
-      "\"prompt_tokens_details\":{{\"cached_tokens\":{},\"cache_miss_reason\":\"{}\"}}}}",
+      "\"prompt_tokens_details\":{{\"cached_tokens\":{},\"cache_miss_reason\":\"{}\"}}{}{}}}",
       usage.prompt_tokens,
       usage.completion_tokens,
       usage.prompt_tokens + usage.completion_tokens,
       usage.cached_tokens,
-      cache_miss_name(usage.cache_miss));
+      cache_miss_name(usage.cache_miss),
+      cost.empty() ? "" : ",\"cost\":",
+      cost);
 }
 
 std::string timings_json(const Usage& usage, const Timings& timings) {

@@ -30,10 +30,14 @@ class ApiResponse {
 
   bool finished() const { return failure_ || n_ended_ == call_.requests.size(); }
   const std::optional<ApiError>& failure() const { return failure_; }
+  const std::string& id() const { return id_; }
   bool has_token() const { return has_token_; }
   size_t held_bytes() const { return held_bytes_; }  // of a call that isn't streamed
   const Usage& usage() const { return usage_; }
   const Timings& timings() const { return timings_; }
+
+  // Once finished: where the time went, without content; {"id","finish_reason","queue",...}.
+  std::string explanation(std::string_view request_id, int status) const;
 
   // Of a call that isn't streamed, once finished.
   HttpReply reply() const;
@@ -57,10 +61,11 @@ class ApiResponse {
   void send_finish(size_t index, std::string_view extra, std::string* out);
   void send_chunk(std::string_view choices, std::string_view extra, std::string* out);
   void send_end(std::string* out);
-  std::string usage_so_far() const;
+  std::string final_usage() const;
 
   const ApiCall& call_;
   const Backend& backend_;
+  std::string id_;
   std::string head_;  // of every object: id, object, created, model, fingerprint
   std::vector<Choice> choices_;
   std::optional<size_t> last_finish_;  // its chunk waits for the timings
@@ -71,10 +76,16 @@ class ApiResponse {
   int32_t counted_tokens_ = 0;  // completion tokens of the requests that ended
   Usage usage_;
   Timings timings_;
+  Timeline timeline_;
+  std::optional<ApiError> cut_short_;  // a sample was
   std::optional<ApiError> failure_;
 };
 
-std::string usage_json(const Usage& usage);
+// `cost`: what cost_json gave, or empty.
+std::string usage_json(const Usage& usage, std::string_view cost = {});
+// {"prompt","cached","completion","total","currency","per_million","basis"}; per_million is per
+// million completion tokens (null without any), the basis that of the busy time (econ/ledger.h).
+std::string cost_json(const MachinePrice& price, const Usage& usage, const Timings& timings);
 // The field names and units of llama-server's "timings".
 std::string timings_json(const Usage& usage, const Timings& timings);
 

@@ -221,12 +221,62 @@ TEST_F(ApiResponseTest, FailuresAreToldOnceAndWithoutDone) {
   EXPECT_EQ(c[1]["error"]["message"], "the disk is on fire");
   EXPECT_EQ(c[1]["error"]["type"], "server_error");
 
-  run(call(ApiKind::kChat, false), {token("a"), SampleEnd{.reason = FinishReason::kDeadline}});
+  run(call(ApiKind::kChat, false),
+      {token("a"), SampleEnd{.reason = FinishReason::kDeadline}, request_end(1)});
   EXPECT_EQ(reply_.status, 504);
-  run(call(ApiKind::kChat, false), {SampleEnd{.reason = FinishReason::kCancelled}});
+  run(call(ApiKind::kChat, false), {SampleEnd{.reason = FinishReason::kCancelled}, request_end(0)});
   EXPECT_EQ(reply_.status, 503);
   run(call(ApiKind::kChat, false), {request_end(0)});  // an engine that forgets a sample
   EXPECT_EQ(reply_.status, 500);
+}
+
+// 3.60 an hour is 0.001 a second; 500 s of prompt, 250 s of two tokens.
+TEST_F(ApiResponseTest, TheCostStandsInTheUsage) {
+  backend_.mutable_price() = *rented("EUR", per_hour(Money{3.6}));
+  RequestEnd end = request_end(2);
+  end.timings.prompt_busy_seconds = 500;
+  end.timings.completion_busy_seconds = 250;
+  const std::vector<Event> events = {token("a"), token("b"), SampleEnd{}, end};
+  const Json cost = Json::parse(R"({"prompt":0.5,"cached":0,"completion":0.25,"total":0.75,
+                                    "currency":"EUR","per_million":375000,"basis":"used"})");
+  run(call(ApiKind::kChat, false), events);
+  EXPECT_EQ(Json::parse(reply_.body)["usage"]["cost"], cost);
+
+  ApiCall streamed = call(ApiKind::kChat, true);
+  streamed.include_usage = streamed.continuous_usage = true;
+  const auto out = chunks(run(streamed, events));
+  EXPECT_FALSE(out[0]["usage"].contains("cost"));  // not known before the end
+  EXPECT_EQ(out.at(out.size() - 2)["usage"]["cost"], cost);
+
+  end.usage.completion_tokens = 0;
+  run(call(ApiKind::kCompletion, false), {SampleEnd{}, end});
+  EXPECT_EQ(Json::parse(reply_.body)["usage"]["cost"]["per_million"], nullptr);
+}
+
+TEST_F(ApiResponseTest, ExplainsWhereTheTimeWent) {
+  const ApiCall c = call(ApiKind::kChat, false);
+  ApiResponse response(c, backend_, "id-1", 1);
+  RequestEnd end = request_end(1);
+  end.timeline.waited[static_cast<size_t>(WaitReason::kBlocks)] = 0.25;
+  end.timeline.n_preempted = 2;
+  end.timeline.n_prefill_steps = 3;
+  end.timeline.finish = FinishReason::kDeadline;
+  response.add(0, token("secret"), nullptr);
+  response.add(0, SampleEnd{.reason = FinishReason::kDeadline}, nullptr);
+  EXPECT_FALSE(response.finished());  // the times come with the request's end
+  response.add(0, end, nullptr);
+  ASSERT_TRUE(response.finished());
+  const std::string text = response.explanation("req-9", 504);
+  EXPECT_EQ(text.find("secret"), std::string::npos);
+  const Json json = Json::parse(text);
+  EXPECT_EQ(json["id"], "id-1");
+  EXPECT_EQ(json["request_id"], "req-9");
+  EXPECT_EQ(json["status"], 504);
+  EXPECT_EQ(json["finish_reason"], "deadline");
+  EXPECT_EQ(json["queue"]["reasons_ms"]["kv_full"], 250.0);
+  EXPECT_EQ(json["prefill"]["steps"], 3);
+  EXPECT_EQ(json["preemptions"], 2);
+  EXPECT_EQ(json["usage"]["prompt_tokens"], 3);
 }
 
 TEST_F(ApiResponseTest, InvalidBytesNeverReachTheWire) {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -14,6 +15,8 @@
 #include "core/event.h"
 #include "core/progress.h"
 #include "core/request.h"
+#include "econ/machine_price.h"
+#include "engine/metrics.h"
 #include "text/chat_template.h"
 
 namespace farthing {
@@ -51,6 +54,9 @@ class Backend {
   virtual void cancel(RequestId id) = 0;
   // Never waits for the engine.
   virtual Progress progress() const = 0;
+  virtual EngineMetrics metrics() const = 0;
+  // Of the machine that it runs on; nothing if nobody said.
+  virtual const std::optional<MachinePrice>& price() const = 0;
 };
 
 }  // namespace farthing

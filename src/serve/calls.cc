@@ -59,24 +59,11 @@ Calls::~Calls() {
 }
 
 std::variant<std::shared_ptr<RunningCall>, ApiError> Calls::start(ApiCall call,
-                                                                  std::function<void()> wake,
-                                                                  TimePoint now) {
+                                                                  std::function<void()> wake) {
   const int samples = call.n_choices();
-  // A call alone is always let in: else one with more samples than the queue is long could never
-  // run.
-  if (n_samples_ > 0 && n_samples_ + samples > limits_.max_seqs + limits_.max_queue) {
-    return ApiError{
-        .status = 503,
-        .message = fmt::format("the queue is full: {} samples run or wait, at most {} may "
-                               "(--max-seqs + --max-queue); try again later",
-                               n_samples_,
-                               limits_.max_seqs + limits_.max_queue),
-        .code = "queue_full",
-        .retry_after_seconds = retry_after_seconds()};
-  }
+  if (auto error = refusal(samples, call.requests.front().caller)) return *std::move(error);
   auto running = std::make_shared<RunningCall>();
   running->call = std::move(call);
-  running->started = now;
   running->wake = std::move(wake);
   for (size_t i = 0; i < running->call.requests.size(); ++i) {
     auto id =
@@ -88,21 +75,66 @@ std::variant<std::shared_ptr<RunningCall>, ApiError> Calls::start(ApiCall call,
       // Those already submitted still have to end before their samples are free again.
       running->call.requests.resize(running->ids.size());
       if (!running->ids.empty()) {
-        n_samples_ += running->call.n_choices();
-        running_.push_back(running);
+        enter(running);
       }
       return to_api_error(id.error(), "");
     }
     running->ids.push_back(*id);
   }
-  n_samples_ += samples;
-  running_.push_back(running);
+  enter(running);
   return running;
 }
 
-int Calls::retry_after_seconds() const {
-  const double waves = static_cast<double>(n_samples_) / std::max(1, limits_.max_seqs);
-  return static_cast<int>(std::clamp(std::ceil(mean_seconds_ * waves), 1.0, 60.0));
+void Calls::enter(const std::shared_ptr<RunningCall>& call) {
+  n_samples_ += call->call.n_choices();
+  n_by_caller_[call->call.requests.front().caller] += call->call.n_choices();
+  running_.push_back(call);
+}
+
+std::optional<ApiError> Calls::refusal(int samples, uint64_t caller) const {
+  const auto retry_after = [&](int n_ahead) {
+    return static_cast<int>(std::clamp(std::ceil(predicted_wait(n_ahead)), 1.0, 60.0));
+  };
+  const auto mine = n_by_caller_.find(caller);
+  const int n_mine = mine == n_by_caller_.end() ? 0 : mine->second;
+  // A call alone is always let in: else one with more samples than there is room could never run.
+  if (n_mine > 0 && limits_.max_per_caller > 0 && n_mine + samples > limits_.max_per_caller) {
+    return ApiError{.status = 429,
+                    .message = fmt::format("this API key has {} samples that run or wait, and at "
+                                           "most {} may (--max-per-key); try again later",
+                                           n_mine,
+                                           limits_.max_per_caller),
+                    .code = "rate_limit_exceeded",
+                    .retry_after_seconds = retry_after(n_mine)};
+  }
+  const int room = limits_.max_seqs + limits_.max_queue;
+  if (n_samples_ > 0 && n_samples_ + samples > room) {
+    return ApiError{.status = 503,
+                    .message = fmt::format("the queue is full: {} samples run or wait, at most {} "
+                                           "may (--max-seqs + --max-queue); try again later",
+                                           n_samples_,
+                                           room),
+                    .code = "queue_full",
+                    .retry_after_seconds = retry_after(n_samples_)};
+  }
+  if (const double wait = predicted_wait(n_samples_);
+      limits_.max_wait > 0 && wait > limits_.max_wait) {
+    return ApiError{.status = 503,
+                    .message = fmt::format("the answer would begin in {:.1f} s, and at most {:g} s "
+                                           "are allowed (--max-wait); try again later",
+                                           wait,
+                                           limits_.max_wait),
+                    .code = "queue_full",
+                    .retry_after_seconds = retry_after(n_samples_)};
+  }
+  return std::nullopt;
+}
+
+// By Little's law: n samples run at once, so one ends every mean_service / n seconds, and those
+// ahead that don't run yet must begin first.
+double Calls::predicted_wait(int n_ahead) const {
+  const int slots = std::max(1, limits_.max_seqs);
+  return n_ahead < slots ? 0 : (n_ahead - slots + 1) * mean_service_ / slots;
 }
 
 void Calls::cancel(const RunningCall& call) {
@@ -137,7 +169,13 @@ void Calls::deliver() {
 }
 
 void Calls::deliver_one(const std::shared_ptr<RunningCall>& call, size_t prompt, Event event) {
-  const bool ended = std::holds_alternative<RequestEnd>(event);
+  const auto* end = std::get_if<RequestEnd>(&event);
+  const bool ended = end != nullptr;
+  if (end && end->timeline.finish <= FinishReason::kLength) {
+    constexpr double kWeight = 0.1;
+    const double service = end->timings.total_seconds - end->timings.queue_seconds;
+    mean_service_ += (mean_service_ > 0 ? kWeight : 1) * (service - mean_service_);
+  }
   if (!call->abandoned && !call->overflowed) {
     call->inbox_bytes += bytes_of(event);
     call->inbox.emplace_back(prompt, std::move(event));
@@ -150,9 +188,10 @@ void Calls::deliver_one(const std::shared_ptr<RunningCall>& call, size_t prompt,
 }
 
 void Calls::finish(const std::shared_ptr<RunningCall>& call) {
-  constexpr double kWeight = 0.2;
-  mean_seconds_ += kWeight * (seconds_between(call->started, Clock::now()) - mean_seconds_);
   n_samples_ -= call->call.n_choices();
+  const auto mine = n_by_caller_.find(call->call.requests.front().caller);
+  mine->second -= call->call.n_choices();
+  if (mine->second == 0) n_by_caller_.erase(mine);
   std::erase(running_, call);
   if (running_.empty() && on_idle_) on_idle_();
 }

@@ -5,13 +5,15 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <variant>
 #include <vector>
 
-#include "base/clock.h"
 #include "serve/api_error.h"
 #include "serve/api_request.h"
 #include "serve/backend.h"
@@ -21,6 +23,8 @@ namespace farthing {
 struct CallLimits {
   int max_seqs = 16;                    // what the engine runs at once
   int max_queue = 128;                  // samples that may wait beyond that
+  int max_per_caller = 0;               // samples of one API key that may run or wait; 0: all
+  double max_wait = 0;                  // seconds that a new call may be going to wait; 0: any
   size_t max_pending_bytes = 4u << 20;  // events of one stream that its reader hasn't taken
 };
 
@@ -31,9 +35,8 @@ struct RunningCall {
   size_t inbox_bytes = 0;
   size_t n_ended = 0;
   std::vector<RequestId> ids;
-  bool abandoned = false;   // its events interest nobody any more
-  bool overflowed = false;  // the reader was too slow
-  TimePoint started;
+  bool abandoned = false;      // its events interest nobody any more
+  bool overflowed = false;     // the reader was too slow
   std::function<void()> wake;  // set while a connection waits
 
   std::vector<std::pair<size_t, Event>> take();
@@ -50,11 +53,10 @@ class Calls {
   Calls(const Calls&) = delete;
   Calls& operator=(const Calls&) = delete;
 
-  // 503 with Retry-After if the queue is full; else the engine's refusal, or the call that now
-  // runs.
+  // 429 with Retry-After if this caller's share is used up, 503 if the queue is full; else the
+  // engine's refusal, or the call that now runs.
   std::variant<std::shared_ptr<RunningCall>, ApiError> start(ApiCall call,
-                                                             std::function<void()> wake,
-                                                             TimePoint now);
+                                                             std::function<void()> wake);
   // Nobody waits for it any more: the engine drops its work within a step.
   void abandon(RunningCall& call);
   void cancel_all();  // every call ends as cancelled, and its connection sees that
@@ -65,7 +67,10 @@ class Calls {
  private:
   struct Mailbox;
 
-  int retry_after_seconds() const;
+  std::optional<ApiError> refusal(int samples, uint64_t caller) const;
+  // Until one sample more would begin, from how long those that ended took.
+  double predicted_wait(int n_ahead) const;
+  void enter(const std::shared_ptr<RunningCall>& call);
   void cancel(const RunningCall& call);
   void deliver();
   void deliver_one(const std::shared_ptr<RunningCall>& call, size_t prompt, Event event);
@@ -76,7 +81,9 @@ class Calls {
   std::shared_ptr<Mailbox> mailbox_;  // shared with the sinks
   std::vector<std::shared_ptr<RunningCall>> running_;
   int n_samples_ = 0;
-  double mean_seconds_ = 1;  // of finished calls, recent ones weigh more
+  std::map<uint64_t, int> n_by_caller_;
+  double mean_service_ =
+      0;  // seconds of a sample from its first step to its end; recent weigh more
   std::function<void()> on_idle_;
 };
 

@@ -135,8 +135,7 @@ asio::awaitable<bool> Connection::serve_one() {
     co_return false;
   }
 
-  const ServerMoment moment{.now = exchange.started, .draining = server_.draining};
-  auto settled = server_.routes.precheck(exchange.request.head, moment);
+  auto settled = server_.routes.precheck(exchange.request.head, moment(exchange));
   if (settled && (exchange.expects_continue || exchange.announced_body > kSkippedBody)) {
     exchange.frame.keep_alive = false;
     co_await send_reply(exchange, std::move(*settled));
@@ -304,7 +303,7 @@ std::optional<ApiError> Connection::framing_fault(const Parser& parser) const {
 }
 
 asio::awaitable<bool> Connection::answer(Exchange& exchange) {
-  const ServerMoment moment{.now = exchange.started, .draining = server_.draining};
+  const ServerMoment moment = this->moment(exchange);
   watch();
   Outcome outcome;
   if (exchange.request.body.empty()) {
@@ -325,12 +324,9 @@ asio::awaitable<bool> Connection::answer(Exchange& exchange) {
 }
 
 asio::awaitable<bool> Connection::run_call(Exchange& exchange, ApiCall call) {
-  auto started = server_.calls.start(
-      std::move(call),
-      [weak = weak_from_this()] {
-        if (const auto self = weak.lock()) self->wake_.cancel();
-      },
-      exchange.started);
+  auto started = server_.calls.start(std::move(call), [weak = weak_from_this()] {
+    if (const auto self = weak.lock()) self->wake_.cancel();
+  });
   if (auto* error = std::get_if<ApiError>(&started)) {
     co_await stop_watching();
     co_return co_await send_reply(exchange, error_reply(*error));
@@ -353,15 +349,26 @@ asio::awaitable<bool> Connection::run_call(Exchange& exchange, ApiCall call) {
   co_return keep;
 }
 
-void Connection::take_events(RunningCall& running, ApiResponse& response, std::string* out) {
+void Connection::take_events(Exchange& exchange,
+                             RunningCall& running,
+                             ApiResponse& response,
+                             std::string* out) {
+  if (response.finished()) return;
   for (const auto& [prompt, event] : running.take()) response.add(prompt, event, out);
+  if (!response.finished()) return;
+  const std::string& request_id = exchange.frame.request_id;
+  const int status = response.failure() ? response.failure()->status : 200;
+  server_.log.add({.caller = running.call.requests.front().caller,
+                   .id = response.id(),
+                   .request_id = request_id,
+                   .explanation = response.explanation(request_id, status)});
 }
 
 asio::awaitable<bool> Connection::run_plain(Exchange& exchange,
                                             RunningCall& running,
                                             ApiResponse& response) {
   while (true) {
-    take_events(running, response, nullptr);
+    take_events(exchange, running, response, nullptr);
     if (response.finished() || gone_ || running.overflowed) break;
     if (response.held_bytes() > server_.options.answer_limit) break;
     co_await wait_for_events(std::chrono::hours(1));
@@ -407,7 +414,7 @@ asio::awaitable<bool> Connection::run_stream(Exchange& exchange,
   bool ended = false;
   while (!ended) {
     std::string events;
-    take_events(running, response, &events);
+    take_events(exchange, running, response, &events);
     if (running.overflowed) {
       log(exchange, 499, &response);
       co_return false;
@@ -519,7 +526,12 @@ asio::awaitable<void> Connection::linger() {
   }
 }
 
+ServerMoment Connection::moment(const Exchange& exchange) const {
+  return {.now = exchange.started, .draining = server_.draining, .log = &server_.log};
+}
+
 void Connection::log(const Exchange& exchange, int status, const ApiResponse* response) const {
+  server_.log.count_answer(status);
   if (!server_.options.log) return;
   const std::string path = printable(path_of(exchange.request.head.target), 64);
   std::string line =

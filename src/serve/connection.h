@@ -28,6 +28,7 @@
 #include "serve/http_server.h"
 #include "serve/http_types.h"
 #include "serve/routes.h"
+#include "serve/server_log.h"
 
 namespace farthing {
 
@@ -41,6 +42,7 @@ struct ServerContext {
   const Routes& routes;
   Calls& calls;
   const ServerOptions& options;
+  ServerLog& log;
 
   std::mt19937_64 random{std::random_device{}()};  // of ids that only have to differ
   bool draining = false;
@@ -85,7 +87,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Awaitable<bool> run_call(Exchange& exchange, ApiCall call);
   Awaitable<bool> run_plain(Exchange& exchange, RunningCall& running, ApiResponse& response);
   Awaitable<bool> run_stream(Exchange& exchange, RunningCall& running, ApiResponse& response);
-  void take_events(RunningCall& running, ApiResponse& response, std::string* out);
+  // Also keeps what there is to say of the call once it has ended.
+  void take_events(Exchange& exchange,
+                   RunningCall& running,
+                   ApiResponse& response,
+                   std::string* out);
 
   Awaitable<bool> send(std::string bytes);
   Awaitable<bool> send_reply(Exchange& exchange, HttpReply reply);
@@ -97,6 +103,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Awaitable<void> stop_watching();
   Awaitable<void> wait_for_events(ServerOptions::Duration timeout);
   void finish_headers(const Exchange& exchange, HttpReply* reply) const;
+  ServerMoment moment(const Exchange& exchange) const;
   void log(const Exchange& exchange, int status, const ApiResponse* response) const;
   void release_body();
 

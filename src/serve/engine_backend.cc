@@ -21,8 +21,9 @@ std::string fingerprint_of(std::string_view text) {
 
 EngineBackend::EngineBackend(const LoadedModel& model,
                              Engine& engine,
-                             const std::string& served_name)
-    : model_(model), engine_(engine) {
+                             const std::string& served_name,
+                             std::optional<MachinePrice> price)
+    : model_(model), engine_(engine), price_(std::move(price)) {
   info_.id = served_name.empty() ? model.id : served_name;
   info_.description = model.description;
   info_.fingerprint = fingerprint_of(fmt::format("{}|{}|{}|{}|{}|{}",
@@ -75,6 +76,10 @@ void EngineBackend::cancel(RequestId id) {
 
 Progress EngineBackend::progress() const {
   return engine_.progress();
+}
+
+EngineMetrics EngineBackend::metrics() const {
+  return engine_.metrics();
 }
 
 }  // namespace farthing

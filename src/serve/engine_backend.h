@@ -1,6 +1,7 @@
 // Backend on the real thing: one LoadedModel and the Engine that runs it, both owned by the caller.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "engine/engine.h"
@@ -12,7 +13,10 @@ namespace farthing {
 class EngineBackend final : public Backend {
  public:
   // served_name replaces the model's own id unless empty.
-  EngineBackend(const LoadedModel& model, Engine& engine, const std::string& served_name);
+  EngineBackend(const LoadedModel& model,
+                Engine& engine,
+                const std::string& served_name,
+                std::optional<MachinePrice> price);
 
   const ModelInfo& info() const override { return info_; }
   Result<std::vector<TokenId>> encode(std::string_view text,
@@ -25,11 +29,14 @@ class EngineBackend final : public Backend {
   Result<RequestId> submit(Request request, Sink sink) override;
   void cancel(RequestId id) override;
   Progress progress() const override;
+  EngineMetrics metrics() const override;
+  const std::optional<MachinePrice>& price() const override { return price_; }
 
  private:
   const LoadedModel& model_;
   Engine& engine_;
   ModelInfo info_;
+  std::optional<MachinePrice> price_;
 };
 
 }  // namespace farthing

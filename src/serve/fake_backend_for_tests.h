@@ -55,6 +55,10 @@ class FakeBackend final : public Backend {
   // Before anybody else uses the backend.
   Progress& mutable_progress() { return progress_; }
   Progress progress() const override { return progress_; }
+  EngineMetrics& mutable_metrics() { return metrics_; }
+  EngineMetrics metrics() const override { return metrics_; }
+  std::optional<MachinePrice>& mutable_price() { return price_; }
+  const std::optional<MachinePrice>& price() const override { return price_; }
   const ModelInfo& info() const override { return info_; }
 
   Result<std::vector<TokenId>> encode(std::string_view text,
@@ -215,13 +219,21 @@ class FakeBackend final : public Backend {
     last.usage = {.prompt_tokens = static_cast<int32_t>(job.request.prompt.size()),
                   .cached_tokens = 0,
                   .completion_tokens = job.n_done * job.request.n};
-    last.timings = {.queue_seconds = 0.001, .prefill_seconds = 0.5, .decode_seconds = 0.25};
+    last.timings = {.queue_seconds = 0.001,
+                    .prefill_seconds = 0.5,
+                    .decode_seconds = 0.25,
+                    .total_seconds = 0.751,
+                    .prompt_busy_seconds = 0.5,
+                    .completion_busy_seconds = 0.125};
+    last.timeline.finish = reason;
     job.sink(std::move(last));
     return true;
   }
 
   ModelInfo info_;
   Progress progress_;
+  EngineMetrics metrics_;
+  std::optional<MachinePrice> price_;
   std::vector<std::string> pieces_;
   mutable std::mutex mutex_;
   std::condition_variable wake_;

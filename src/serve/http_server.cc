@@ -50,7 +50,7 @@ Result<tcp::endpoint> resolve(asio::io_context& io, const ServerOptions& options
 
 struct HttpServer::Impl {
   Impl(Backend& model_backend, RouteOptions route_options, ServerOptions server_options)
-      : context{io, workers, model_backend, routes, calls, options},
+      : context{io, workers, model_backend, routes, calls, options, server_log},
         options(std::move(server_options)),
         io(1),
         routes(model_backend, std::move(route_options)),
@@ -176,6 +176,7 @@ struct HttpServer::Impl {
   // First, so last destroyed: the event loop takes its connections with it, and they sign off here.
   ServerContext context;
   ServerOptions options;
+  ServerLog server_log;
   asio::io_context io;
   Routes routes;
   Calls calls;

@@ -169,6 +169,83 @@ TEST_F(HttpServerTest, AFullQueueSaysWhenToComeBack) {
   expect_well();
 }
 
+TEST_F(HttpServerTest, ACallerHasNoMoreThanItsShare) {
+  ServerOptions options;
+  options.calls = {.max_seqs = 2, .max_queue = 2, .max_per_caller = 2};
+  start(options, {.api_keys = {"first", "second"}});
+  const auto ask = [&](TestClient& client, std::string_view key, std::string_view body) {
+    client.send(
+        fmt::format("POST /v1/completions HTTP/1.1\r\nHost: h\r\nX-Api-Key: {}\r\n"
+                    "Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{}",
+                    key,
+                    body.size(),
+                    body));
+  };
+  std::vector<std::unique_ptr<TestClient>> clients;
+  for (uint32_t i = 0; i < 2; ++i) {
+    clients.push_back(std::make_unique<TestClient>(port_));
+    ask(*clients.back(), "first", R"({"prompt":"hold"})");
+    ASSERT_TRUE(backend_has(i + 1));
+  }
+  TestClient greedy(port_);
+  ask(greedy, "first", R"({"prompt":"a"})");
+  const TestResponse refused = greedy.read_response();
+  EXPECT_EQ(refused.status, 429);
+  EXPECT_GE(std::stoi(refused.headers.at("retry-after")), 1);
+  EXPECT_EQ(Json::parse(refused.body)["error"]["type"], "rate_limit_error");
+  TestClient other(port_);
+  ask(other, "second", R"({"prompt":"a"})");
+  EXPECT_EQ(other.read_response().status, 200);
+  clients.clear();
+  EXPECT_TRUE(backend_idle());
+  TestClient again(port_);
+  ask(again, "first", R"({"prompt":"a"})");
+  EXPECT_EQ(again.read_response().status, 200);
+}
+
+// Each call takes 0.75 s by the fake engine's word, one at a time.
+TEST_F(HttpServerTest, WhoWouldWaitTooLongIsToldSo) {
+  ServerOptions options;
+  options.calls = {.max_seqs = 1, .max_queue = 100, .max_wait = 1};
+  start(options);
+  EXPECT_EQ(complete(R"({"prompt":"a"})").status, 200);
+  std::vector<std::unique_ptr<TestClient>> clients;
+  for (uint32_t i = 0; i < 2; ++i) {
+    clients.push_back(std::make_unique<TestClient>(port_));
+    clients.back()->post("/v1/completions", R"({"prompt":"hold"})");
+    ASSERT_TRUE(backend_has(i + 2));
+  }
+  const TestResponse r = complete(R"({"prompt":"a"})");
+  EXPECT_EQ(r.status, 503);
+  EXPECT_EQ(r.headers.at("retry-after"), "2");
+  EXPECT_NE(r.body.find("--max-wait"), std::string::npos);
+  clients.clear();
+  EXPECT_TRUE(backend_idle());
+}
+
+TEST_F(HttpServerTest, AnEndedCallCanBeExplained) {
+  start();
+  for (const char* body : {R"({"prompt":"a"})", R"({"prompt":"a","stream":true})"}) {
+    TestClient client(port_);
+    client.send(
+        fmt::format("POST /v1/completions HTTP/1.1\r\nHost: h\r\nX-Request-Id: mine\r\n"
+                    "Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{}",
+                    std::string_view(body).size(),
+                    body));
+    ASSERT_EQ(client.read_response().status, 200);
+    ASSERT_TRUE(client.get("/v1/requests/mine/explain"));
+    const TestResponse r = client.read_response();
+    ASSERT_EQ(r.status, 200) << r.body;
+    EXPECT_EQ(Json::parse(r.body)["finish_reason"], "length");
+    EXPECT_EQ(Json::parse(r.body)["prefill"]["ms"], 500.0);
+  }
+  TestClient client(port_);
+  ASSERT_TRUE(client.get("/metrics"));
+  const TestResponse metrics = client.read_response();
+  EXPECT_NE(metrics.body.find("farthing_http_responses_total{status=\"200\"} 4\n"),
+            std::string::npos);
+}
+
 TEST_F(HttpServerTest, ASlowReaderIsDropped) {
   ServerOptions options;
   options.stall_timeout = 300ms;

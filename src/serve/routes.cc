@@ -8,6 +8,7 @@
 #include "serve/fields.h"
 #include "serve/json_text.h"
 #include "serve/messages.h"
+#include "serve/metrics_text.h"
 #include "serve/prompts.h"
 
 namespace farthing {
@@ -26,6 +27,8 @@ enum class RouteId {
   kLive,
   kReady,
   kVersion,
+  kMetrics,
+  kExplain,
 };
 
 struct Route {
@@ -37,6 +40,8 @@ struct Route {
 };
 
 constexpr std::string_view kModelPrefix = "/v1/models/";
+constexpr std::string_view kRequestPrefix = "/v1/requests/";
+constexpr std::string_view kExplainSuffix = "/explain";
 
 constexpr std::array kRoutes = {
     Route{"/v1/models", RouteId::kModels},
@@ -49,15 +54,25 @@ constexpr std::array kRoutes = {
     Route{"/livez", RouteId::kLive, false, true},
     Route{"/readyz", RouteId::kReady, false, true},
     Route{"/version", RouteId::kVersion},
+    Route{"/metrics", RouteId::kMetrics},
 };
 constexpr Route kModelRoute{kModelPrefix, RouteId::kModel};
+constexpr Route kExplainRoute{kRequestPrefix, RouteId::kExplain};
+
+// The part of a path between the two; empty if it isn't of that form.
+std::string_view between(std::string_view path, std::string_view prefix, std::string_view suffix) {
+  const size_t around = prefix.size() + suffix.size();
+  if (path.size() <= around || !path.starts_with(prefix) || !path.ends_with(suffix)) return {};
+  return path.substr(prefix.size(), path.size() - around);
+}
 
 const Route* find_route(std::string_view path) {
   for (const Route& route : kRoutes) {
     if (route.path == path) return &route;
   }
-  const bool one_model = path.starts_with(kModelPrefix) && path.size() > kModelPrefix.size();
-  return one_model ? &kModelRoute : nullptr;
+  if (!between(path, kModelPrefix, "").empty()) return &kModelRoute;
+  if (!between(path, kRequestPrefix, kExplainSuffix).empty()) return &kExplainRoute;
+  return nullptr;
 }
 
 std::string lower(std::string_view text) {
@@ -251,6 +266,10 @@ std::variant<HttpReply, ApiCall> Routes::handle(const HttpRequest& request,
       return health(/*for_new_work=*/true, moment);
     case RouteId::kVersion:
       return json_reply({{"version", options_.version}});
+    case RouteId::kMetrics:
+      return metrics(moment);
+    case RouteId::kExplain:
+      return explain(request.head, moment);
     case RouteId::kChat:
     case RouteId::kCompletions:
       break;
@@ -282,6 +301,41 @@ HttpReply Routes::one_model(std::string_view path) const {
                               backend_.info().id),
        .param = "model",
        .code = "model_not_found"});
+}
+
+HttpReply Routes::metrics(const ServerMoment& moment) const {
+  MetricsView view{.engine = backend_.metrics(),
+                   .progress = backend_.progress(),
+                   .now = moment.now,
+                   .model = backend_.info().id,
+                   .vllm_names = options_.vllm_metrics};
+  if (moment.log) view.answers = moment.log->answers();
+  if (const auto& price = backend_.price()) {
+    const EngineMetrics& m = view.engine;
+    const SchedulerCounts& s = m.scheduler;
+    view.ledger = Ledger{
+        .price = *price,
+        .elapsed = {seconds_between(options_.started, moment.now)},
+        .busy = {.prompt = {m.prompt_busy_seconds}, .completion = {m.completion_busy_seconds}},
+        .prompt = {static_cast<double>(s.prompt_tokens_computed + s.prompt_tokens_cached)},
+        .completion = {static_cast<double>(m.generated_tokens)}};
+  }
+  return {.body = metrics_text(view), .content_type = "text/plain; version=0.0.4; charset=utf-8"};
+}
+
+HttpReply Routes::explain(const HttpHead& head, const ServerMoment& moment) const {
+  const std::string id =
+      percent_decoded(between(path_of(head.target), kRequestPrefix, kExplainSuffix));
+  std::optional<std::string> found;
+  if (moment.log) found = moment.log->explanation(caller(head).value_or(0), id);
+  if (found) return {.body = *std::move(found)};
+  return error_reply({.status = 404,
+                      .message = fmt::format("\"{}\" is none of the last {} calls of this key that "
+                                             "have ended (the id is the answer's, or its "
+                                             "X-Request-Id)",
+                                             shortened(id, 128),
+                                             ServerLog::kKept),
+                      .code = "request_not_found"});
 }
 
 // That the process answers, whatever its engine does.

@@ -13,6 +13,7 @@
 #include "serve/api_request.h"
 #include "serve/backend.h"
 #include "serve/http_types.h"
+#include "serve/server_log.h"
 
 namespace farthing {
 
@@ -23,12 +24,15 @@ struct RouteOptions {
   int64_t start_time = 0;                 // seconds since 1970; "created" of the model
   std::string version;
   double stall_seconds = 30;  // /health is 503 when work has waited that long without a step
+  TimePoint started{};        // since when the machine costs
+  bool vllm_metrics = false;  // /metrics gives vLLM's names too
 };
 
 // What changes from request to request.
 struct ServerMoment {
   TimePoint now;
   bool draining = false;
+  const ServerLog* log = nullptr;
 };
 
 class Routes {
@@ -55,6 +59,8 @@ class Routes {
   HttpReply tokenize(const std::string& body) const;
   HttpReply detokenize(const std::string& body) const;
   HttpReply apply_template(const std::string& body) const;
+  HttpReply metrics(const ServerMoment& moment) const;
+  HttpReply explain(const HttpHead& head, const ServerMoment& moment) const;
   HttpReply live(const ServerMoment& moment) const;
   HttpReply health(bool for_new_work, const ServerMoment& moment) const;
 

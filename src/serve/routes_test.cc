@@ -165,6 +165,37 @@ TEST_F(RoutesTest, HealthIsTheAgeOfTheLastStep) {
   EXPECT_EQ(ask("/health", 161, 503)["status"], "stalled");
 }
 
+TEST_F(RoutesTest, Metrics) {
+  backend_.mutable_metrics().requests_received = 5;
+  const auto result = routes_.handle({head("GET", "/metrics"), ""}, {});
+  const auto& reply = std::get<HttpReply>(result);
+  EXPECT_TRUE(reply.content_type.starts_with("text/plain; version=0.0.4"));
+  EXPECT_NE(reply.body.find("farthing_requests_received_total 5\n"), std::string::npos);
+  EXPECT_EQ(reply.body.find("vllm:"), std::string::npos);
+  EXPECT_EQ(status(head("POST", "/metrics")), 405);
+  const Routes keyed(backend_, {.api_keys = {"first"}});
+  EXPECT_EQ(keyed.precheck(head("GET", "/metrics"), {})->status, 401);
+}
+
+TEST_F(RoutesTest, ExplainAnswersOnlyTheKeyThatAsked) {
+  const Routes keyed(backend_, {.api_keys = {"first", "second"}});
+  ServerLog log;
+  log.add({.caller = 2, .id = "chatcmpl-1", .request_id = "mine/1", .explanation = "{}"});
+  const auto ask = [&](std::string key, std::string path) {
+    HttpHead h = head("GET", std::move(path));
+    h.api_key = std::move(key);
+    EXPECT_FALSE(keyed.precheck(h, {.log = &log}));
+    return std::get<HttpReply>(keyed.handle({h, ""}, {.log = &log})).status;
+  };
+  EXPECT_EQ(ask("second", "/v1/requests/chatcmpl-1/explain"), 200);
+  EXPECT_EQ(ask("second", "/v1/requests/mine%2F1/explain"), 200);
+  EXPECT_EQ(ask("first", "/v1/requests/chatcmpl-1/explain"), 404);
+  EXPECT_EQ(ask("second", "/v1/requests/chatcmpl-2/explain"), 404);
+  EXPECT_EQ(status(head("GET", "/v1/requests//explain")), 404);
+  EXPECT_EQ(status(head("GET", "/v1/requests/explain")), 404);
+  EXPECT_EQ(status(head("GET", "/v1/requests/a")), 404);
+}
+
 TEST_F(RoutesTest, TokenizeAndBack) {
   EXPECT_EQ(post("/tokenize", R"({"prompt":"Hi"})")["tokens"], Json::parse("[256,72,105]"));
   EXPECT_EQ(post("/tokenize", R"({"text":"Hi","model":"m"})")["count"], 3);

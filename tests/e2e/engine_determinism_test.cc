@@ -242,7 +242,7 @@ TEST_P(EngineDeterminism, PreemptionChangesNoByte) {
   ASSERT_TRUE((*engine)->submit(ours, collector.sink()));
   EXPECT_EQ(collector.wait(), expected);
   for (const auto& other : others) EXPECT_EQ(other->wait()[0].tokens.size(), 200U);
-  EXPECT_GE((*engine)->counts().preemptions, 1);
+  EXPECT_GE((*engine)->metrics().scheduler.preemptions, 1);
 }
 
 TEST_P(EngineDeterminism, FirstSampleOfManyIsTheOnlySample) {

@@ -1,0 +1,267 @@
+#include "serve/metrics_text.h"
+
+#include <prometheus/metric_family.h>
+#include <prometheus/text_serializer.h>
+
+#include <algorithm>
+#include <limits>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace farthing {
+namespace {
+
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+using prometheus::MetricType;
+using Labels = std::vector<ClientMetric::Label>;
+
+struct Value {
+  Labels labels;
+  double value = 0;
+};
+
+class Families {
+ public:
+  explicit Families(Labels common) : common_(std::move(common)) {}
+
+  void counter(std::string name, std::string help, std::vector<Value> values) {
+    add(std::move(name), std::move(help), MetricType::Counter, values);
+  }
+  void gauge(std::string name, std::string help, std::vector<Value> values) {
+    add(std::move(name), std::move(help), MetricType::Gauge, values);
+  }
+  template <size_t N>
+  void histogram(std::string name, std::string help, const Histogram<N>& histogram) {
+    ClientMetric metric{.label = common_};
+    int64_t sum = 0;
+    for (size_t i = 0; i <= N; ++i) {
+      sum += histogram.counts[i];
+      const double bound = i < N ? histogram.bounds[i] : std::numeric_limits<double>::infinity();
+      metric.histogram.bucket.push_back({static_cast<uint64_t>(sum), bound});
+    }
+    metric.histogram.sample_count = static_cast<uint64_t>(sum);
+    metric.histogram.sample_sum = histogram.sum;
+    families_.push_back(
+        {std::move(name), std::move(help), MetricType::Histogram, {std::move(metric)}});
+  }
+  std::string text() const { return prometheus::TextSerializer().Serialize(families_); }
+
+ private:
+  void add(std::string name, std::string help, MetricType type, const std::vector<Value>& values) {
+    MetricFamily family{std::move(name), std::move(help), type, {}};
+    for (const Value& value : values) {
+      ClientMetric metric{.label = common_};
+      metric.label.insert(metric.label.end(), value.labels.begin(), value.labels.end());
+      (type == MetricType::Counter ? metric.counter.value : metric.gauge.value) = value.value;
+      family.metric.push_back(std::move(metric));
+    }
+    families_.push_back(std::move(family));
+  }
+
+  Labels common_;
+  std::vector<MetricFamily> families_;
+};
+
+Value number(auto value) {
+  return {{}, static_cast<double>(value)};
+}
+Value labelled(std::string name, std::string_view label, auto value) {
+  return {{{std::move(name), std::string(label)}}, static_cast<double>(value)};
+}
+
+std::vector<Value> by_finish_reason(const std::array<int64_t, kFinishReasonCount>& counts) {
+  std::vector<Value> values;
+  for (size_t i = 0; i < counts.size(); ++i) {
+    values.push_back(
+        labelled("reason", finish_reason_name(static_cast<FinishReason>(i)), counts[i]));
+  }
+  return values;
+}
+
+void add_requests(Families& out, const MetricsView& view) {
+  const EngineMetrics& m = view.engine;
+  std::vector<Value> answers;
+  for (const auto& [status, n] : view.answers)
+    answers.push_back(labelled("status", std::to_string(status), n));
+  out.counter("farthing_http_responses_total", "HTTP answers by status", std::move(answers));
+  out.counter("farthing_requests_received_total",
+              "Requests that the engine accepted; received = finished + in flight",
+              {number(m.requests_received)});
+  out.counter("farthing_requests_finished_total",
+              "Requests by how their last sample ended",
+              by_finish_reason(m.requests_finished));
+  out.gauge("farthing_requests_running",
+            "Sequences (samples of requests) that run",
+            {number(m.sequences_running)});
+  out.gauge("farthing_requests_waiting",
+            "Sequences (samples of requests) that wait",
+            {number(m.sequences_waiting)});
+  out.histogram("farthing_queue_time_seconds",
+                "From submission to the first step that computed something, per request",
+                m.queue_time);
+  out.histogram("farthing_time_to_first_token_seconds",
+                "TTFT: from submission to the first token, per request",
+                m.time_to_first_token);
+  out.histogram("farthing_inter_token_latency_seconds",
+                "ITL: each gap between two tokens of a sample",
+                m.inter_token_latency);
+  out.histogram("farthing_time_per_output_token_seconds",
+                "TPOT: (last token - first token) / (tokens - 1), per sample",
+                m.time_per_output_token);
+  out.histogram("farthing_e2e_request_latency_seconds",
+                "From submission to the end, per request",
+                m.request_latency);
+}
+
+void add_tokens(Families& out, const MetricsView& view) {
+  const EngineMetrics& m = view.engine;
+  const SchedulerCounts& s = m.scheduler;
+  out.counter("farthing_prompt_tokens_total",
+              "Prompt tokens by where their keys and values came from",
+              {labelled("source", "compute", s.prompt_tokens_computed),
+               labelled("source", "cache", s.prompt_tokens_cached)});
+  out.counter("farthing_generation_tokens_total", "Tokens generated", {number(m.generated_tokens)});
+  const auto wasted = [&](FinishReason reason) {
+    return labelled(
+        "reason", finish_reason_name(reason), m.wasted_tokens[static_cast<size_t>(reason)]);
+  };
+  out.counter("farthing_wasted_tokens_total",
+              "Tokens computed for requests that were cut short, or computed again",
+              {wasted(FinishReason::kCancelled),
+               wasted(FinishReason::kDeadline),
+               labelled("reason", "preempted", s.tokens_computed_again)});
+  out.counter("farthing_prefix_cache_query_tokens_total",
+              "Prompt tokens looked up in the prefix cache",
+              {number(s.prompt_tokens_looked_up)});
+  out.counter("farthing_prefix_cache_hit_tokens_total",
+              "Prompt tokens found there",
+              {number(s.prompt_tokens_cached)});
+}
+
+void add_machine(Families& out, const MetricsView& view) {
+  const EngineMetrics& m = view.engine;
+  const SchedulerCounts& s = m.scheduler;
+  out.gauge("farthing_kv_blocks",
+            "Blocks of the KV pool: leased by sequences, idle (kept for prompts that begin "
+            "alike), free",
+            {labelled("state", "leased", m.kv_blocks_leased),
+             labelled("state", "idle", m.kv_blocks_idle),
+             labelled("state", "free", m.kv_blocks_free)});
+  out.counter("farthing_kv_blocks_evicted_total",
+              "Idle blocks whose memory was needed",
+              {number(s.evicted_blocks)});
+  out.counter("farthing_preemptions_total",
+              "Sequences that gave up their blocks",
+              {labelled("reason", wait_reason_name(WaitReason::kBlocks), s.preemptions)});
+  std::vector<Value> waits;
+  for (size_t i = 1; i < kWaitReasonCount; ++i) {
+    waits.push_back(labelled("reason", wait_reason_name(static_cast<WaitReason>(i)), s.waits[i]));
+  }
+  out.counter(
+      "farthing_waits_total", "Steps that a sequence waited through, by reason", std::move(waits));
+  out.histogram("farthing_step_tokens", "Tokens computed in a step", m.step_tokens);
+  out.histogram("farthing_step_seconds", "How long a step took", m.step_time);
+  out.gauge("farthing_last_step_age_seconds",
+            "Since the last step ended, while work waits; 0 without work",
+            {number(view.progress.silent_seconds(view.now))});
+  out.counter("farthing_busy_seconds_total",
+              "The machine's time by what it worked on",
+              {labelled("phase", "prompt", m.prompt_busy_seconds),
+               labelled("phase", "completion", m.completion_busy_seconds)});
+}
+
+void add_money(Families& out, const Ledger& ledger) {
+  const std::string& currency = ledger.price.currency;
+  const auto cost = [&](std::string phase, Money amount) {
+    return Value{{{"phase", std::move(phase)}, {"currency", currency}}, amount.value};
+  };
+  const RequestCost used = ledger.used_cost();
+  out.counter("farthing_cost_total",
+              "What the machine has cost, by what it worked on; the sum is its whole cost",
+              {cost("prompt", used.prompt),
+               cost("completion", used.completion),
+               cost("idle", ledger.idle_cost())});
+  std::vector<Value> prices;
+  const auto add_price = [&](Ledger::Basis basis, Ledger::Count count) {
+    const auto price = ledger.token_price(basis, count);
+    if (!price) return;
+    prices.push_back({{{"basis", basis == Ledger::Basis::kUsed ? "used" : "reserved"},
+                       {"tokens", count == Ledger::Count::kOutput ? "output" : "total"},
+                       {"currency", currency}},
+                      per_million(*price).value});
+  };
+  for (const auto basis : {Ledger::Basis::kUsed, Ledger::Basis::kReserved}) {
+    for (const auto count : {Ledger::Count::kOutput, Ledger::Count::kTotal}) {
+      add_price(basis, count);
+    }
+  }
+  out.gauge("farthing_cost_per_million_tokens",
+            "used: of the busy time; reserved: of all time since the start",
+            std::move(prices));
+  if (const auto energy = ledger.energy()) {
+    out.counter("farthing_energy_joules_total",
+                "Energy, worked out from the machine's stated power",
+                {labelled("source", "model", energy->value)});
+  }
+}
+
+// Names and meanings as of vLLM 0.11; where its meaning differs from ours, its wins.
+void add_vllm(Families& out, const MetricsView& view) {
+  const EngineMetrics& m = view.engine;
+  const SchedulerCounts& s = m.scheduler;
+  const double blocks = m.kv_blocks_leased + m.kv_blocks_idle + m.kv_blocks_free;
+  out.gauge("vllm:num_requests_running", "Running sequences", {number(m.sequences_running)});
+  out.gauge("vllm:num_requests_waiting", "Waiting sequences", {number(m.sequences_waiting)});
+  out.gauge("vllm:kv_cache_usage_perc",
+            "Leased part of the KV pool, 0 to 1",
+            {number(blocks > 0 ? m.kv_blocks_leased / blocks : 0)});
+  out.counter("vllm:prefix_cache_queries_total",
+              "Prompt tokens looked up",
+              {number(s.prompt_tokens_looked_up)});
+  out.counter(
+      "vllm:prefix_cache_hits_total", "Prompt tokens found", {number(s.prompt_tokens_cached)});
+  out.counter("vllm:num_preemptions_total", "Preemptions", {number(s.preemptions)});
+  out.counter("vllm:prompt_tokens_total",
+              "Prompt tokens",
+              {number(s.prompt_tokens_computed + s.prompt_tokens_cached)});
+  out.counter("vllm:generation_tokens_total", "Generated tokens", {number(m.generated_tokens)});
+  const auto finished = [&](std::string name, FinishReason reason) {
+    return labelled("finished_reason", name, m.requests_finished[static_cast<size_t>(reason)]);
+  };
+  out.counter("vllm:request_success_total",
+              "Requests by how they ended",
+              {finished("stop", FinishReason::kStop),
+               finished("length", FinishReason::kLength),
+               finished("abort", FinishReason::kCancelled),
+               finished("error", FinishReason::kDeadline)});
+  out.histogram("vllm:time_to_first_token_seconds", "TTFT", m.time_to_first_token);
+  out.histogram("vllm:inter_token_latency_seconds", "Each gap", m.inter_token_latency);
+  out.histogram(
+      "vllm:time_per_output_token_seconds", "The former name of the gaps", m.inter_token_latency);
+  out.histogram(
+      "vllm:request_time_per_output_token_seconds", "Per sample", m.time_per_output_token);
+  out.histogram("vllm:e2e_request_latency_seconds", "Per request", m.request_latency);
+  out.histogram("vllm:request_queue_time_seconds", "Per request", m.queue_time);
+  out.histogram("vllm:iteration_tokens_total", "Tokens of a step", m.step_tokens);
+}
+
+}  // namespace
+
+std::string metrics_text(const MetricsView& view) {
+  Families own({});
+  add_requests(own, view);
+  add_tokens(own, view);
+  add_machine(own, view);
+  if (view.ledger) add_money(own, *view.ledger);
+  std::string text = own.text();
+  if (view.vllm_names) {
+    Families vllm({{"model_name", view.model}, {"engine", "0"}});
+    add_vllm(vllm, view);
+    text += vllm.text();
+  }
+  return text;
+}
+
+}  // namespace farthing

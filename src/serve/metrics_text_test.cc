@@ -1,0 +1,108 @@
+#include "serve/metrics_text.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <map>
+#include <sstream>
+#include <string>
+
+namespace farthing {
+namespace {
+
+// "name{labels}" -> value, of every sample line.
+std::map<std::string, double> samples(const std::string& text) {
+  std::map<std::string, double> out;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    if (line.empty() || line[0] == '#') continue;
+    const size_t space = line.rfind(' ');
+    EXPECT_TRUE(out.emplace(line.substr(0, space), std::stod(line.substr(space + 1))).second)
+        << "twice: " << line;
+  }
+  return out;
+}
+
+MetricsView view() {
+  MetricsView v{.now = TimePoint(std::chrono::seconds(100)), .model = "m\"1"};
+  v.engine.requests_received = 7;
+  v.engine.requests_finished = {3, 2, 1, 0};
+  v.engine.sequences_running = 1;
+  v.engine.generated_tokens = 50;
+  v.engine.wasted_tokens[static_cast<size_t>(FinishReason::kCancelled)] = 9;
+  v.engine.scheduler.prompt_tokens_computed = 40;
+  v.engine.scheduler.prompt_tokens_cached = 10;
+  v.engine.scheduler.prompt_tokens_looked_up = 50;
+  v.engine.prompt_busy_seconds = 1;
+  v.engine.completion_busy_seconds = 3;
+  for (double t : {0.0005, 0.001, 0.3, 1e4}) v.engine.time_to_first_token.observe(t);
+  v.answers = {{200, 6}, {503, 2}};
+  return v;
+}
+
+TEST(MetricsText, CountersAndGauges) {
+  const auto s = samples(metrics_text(view()));
+  EXPECT_EQ(s.at("farthing_requests_received_total"), 7);
+  EXPECT_EQ(s.at("farthing_requests_finished_total{reason=\"length\"}"), 2);
+  EXPECT_EQ(s.at("farthing_requests_running"), 1);
+  EXPECT_EQ(s.at("farthing_http_responses_total{status=\"503\"}"), 2);
+  EXPECT_EQ(s.at("farthing_prompt_tokens_total{source=\"cache\"}"), 10);
+  EXPECT_EQ(s.at("farthing_wasted_tokens_total{reason=\"cancelled\"}"), 9);
+  EXPECT_EQ(s.at("farthing_busy_seconds_total{phase=\"completion\"}"), 3);
+  EXPECT_EQ(s.count("farthing_cost_total{phase=\"idle\",currency=\"USD\"}"), 0u);
+  for (const auto& [name, value] : s) EXPECT_TRUE(name.starts_with("farthing_")) << name;
+}
+
+TEST(MetricsText, HistogramsAreCumulative) {
+  const auto s = samples(metrics_text(view()));
+  const std::string name = "farthing_time_to_first_token_seconds";
+  EXPECT_EQ(s.at(name + "_bucket{le=\"0.001\"}"), 2);  // a bound belongs to its bucket
+  EXPECT_EQ(s.at(name + "_bucket{le=\"0.25\"}"), 2);
+  EXPECT_EQ(s.at(name + "_bucket{le=\"0.5\"}"), 3);
+  EXPECT_EQ(s.at(name + "_bucket{le=\"640\"}"), 3);
+  EXPECT_EQ(s.at(name + "_bucket{le=\"+Inf\"}"), 4);
+  EXPECT_EQ(s.at(name + "_count"), 4);
+  EXPECT_NEAR(s.at(name + "_sum"), 10000.3015, 1e-6);
+}
+
+// 36 s at 3.60 an hour, 4 of them busy: 0.036, of which 0.004 used.
+TEST(MetricsText, Money) {
+  MetricsView v = view();
+  v.ledger = Ledger{.price = *rented("EUR", per_hour(Money{3.6})),
+                    .elapsed = {36},
+                    .busy = {.prompt = {1}, .completion = {3}},
+                    .prompt = {50},
+                    .completion = {50}};
+  const auto s = samples(metrics_text(v));
+  const auto cost = [&](const char* phase) {
+    return s.at(fmt::format("farthing_cost_total{{phase=\"{}\",currency=\"EUR\"}}", phase));
+  };
+  EXPECT_NEAR(cost("prompt"), 0.001, 1e-12);
+  EXPECT_NEAR(cost("completion"), 0.003, 1e-12);
+  EXPECT_NEAR(cost("prompt") + cost("completion") + cost("idle"), 0.036, 1e-12);
+  const auto price = [&](const char* basis, const char* tokens) {
+    return s.at(fmt::format(
+        "farthing_cost_per_million_tokens{{basis=\"{}\",tokens=\"{}\",currency=\"EUR\"}}",
+        basis,
+        tokens));
+  };
+  EXPECT_NEAR(price("used", "output"), 80, 1e-9);
+  EXPECT_NEAR(price("reserved", "output"), 720, 1e-9);
+  EXPECT_NEAR(price("used", "total"), 40, 1e-9);
+  EXPECT_NEAR(price("reserved", "total"), 360, 1e-9);
+}
+
+TEST(MetricsText, VllmNames) {
+  MetricsView v = view();
+  v.vllm_names = true;
+  const auto s = samples(metrics_text(v));
+  const std::string labels = "{model_name=\"m\\\"1\",engine=\"0\"";
+  EXPECT_EQ(s.at("vllm:num_requests_running" + labels + "}"), 1);
+  EXPECT_EQ(s.at("vllm:generation_tokens_total" + labels + "}"), 50);
+  EXPECT_EQ(s.at("vllm:prompt_tokens_total" + labels + "}"), 50);
+  EXPECT_EQ(s.at("vllm:request_success_total" + labels + ",finished_reason=\"stop\"}"), 3);
+  EXPECT_EQ(s.at("vllm:time_to_first_token_seconds_count" + labels + "}"), 4);
+}
+
+}  // namespace
+}  // namespace farthing
