@@ -12,7 +12,7 @@ import tempfile
 import time
 import unittest
 
-from server import SMOLLM2, Server, stream_text, wait_until
+from server import ANSWER_SECONDS, SMOLLM2, Server, stream_text, wait_until
 
 BINARY = sys.argv.pop(1) if len(sys.argv) > 1 and not sys.argv[1].startswith("-") else None
 SMALL = ("--ctx", "2048", "--max-seqs", "4")
@@ -273,6 +273,94 @@ class Leaving(unittest.TestCase):
             wait_until(lambda: server.log_text().count(" 499 ") >= 5, 10, "all five in the log as left")
             server.terminate()
             self.assertEqual(server.wait(), 0)
+
+
+class Money(unittest.TestCase):
+    """A server at 3.60 an hour: 0.001 a second."""
+
+    RATE = 0.001
+
+    def used(self, metrics):
+        return sum(metrics[f'farthing_cost_total{{phase="{p}",currency="EUR"}}'] for p in ("prompt", "completion"))
+
+    def test_every_answer_has_its_price_and_they_add_up(self):
+        started = time.monotonic()
+        with Server(BINARY, *SMALL, "--price-per-hour", "3.6", "--currency", "EUR") as server:
+            ready = time.monotonic()
+            answers = [
+                server.complete(STORY, max_tokens=20, **GREEDY),
+                server.complete(STORY, max_tokens=9, n=3),
+                server.complete([STORY, "Two plus two is"], max_tokens=5),
+                server.chat("Hello!", max_tokens=7),
+            ]
+            stream = server.open_stream("/v1/completions", prompt="One, two,", max_tokens=6,
+                                        stream_options={"include_usage": True})
+            answers.append(list(stream)[-2])
+            costs = [answer["usage"]["cost"] for answer in answers]
+            for cost, answer in zip(costs, answers):
+                self.assertEqual((cost["currency"], cost["basis"]), ("EUR", "used"))
+                self.assertGreater(cost["prompt"], 0)
+                self.assertGreater(cost["completion"], 0)
+                self.assertAlmostEqual(cost["total"], cost["prompt"] + cost["cached"] + cost["completion"], 12)
+                tokens = answer["usage"]["completion_tokens"]
+                self.assertAlmostEqual(cost["per_million"] / (cost["total"] / tokens * 1e6), 1, 6)
+            asked = time.monotonic()
+            metrics = server.metrics()
+            total = sum(cost["total"] for cost in costs)
+            self.assertAlmostEqual(self.used(metrics) / total, 1, 6)
+            machine = self.used(metrics) + metrics['farthing_cost_total{phase="idle",currency="EUR"}']
+            self.assertGreaterEqual(machine, (asked - ready) * self.RATE)
+            self.assertLessEqual(machine, (time.monotonic() - started) * self.RATE)
+            # Work for somebody who left is the machine's cost too.
+            left = server.open_stream("/v1/completions", prompt=STORY, max_tokens=1500, ignore_eos=True)
+            next(iter(left))
+            left.close()
+            wait_until(lambda: server.metrics()['farthing_requests_finished_total{reason="cancelled"}'] == 1,
+                       10, "the cancellation")
+            metrics = server.metrics()
+            self.assertGreater(self.used(metrics), total)
+            self.assertGreater(metrics['farthing_wasted_tokens_total{reason="cancelled"}'], 0)
+            self.assertEqual(metrics['farthing_kv_blocks{state="leased"}'], 0)
+            finished = sum(v for k, v in metrics.items() if k.startswith("farthing_requests_finished_total"))
+            self.assertEqual(metrics["farthing_requests_received_total"], finished)
+
+    def test_explain_and_bench_serve(self):
+        with Server(BINARY, *SMALL, "--price-per-hour", "3.6", "--currency", "EUR",
+                    "--metrics-alias", "vllm") as server:
+            answer = server.complete(STORY, max_tokens=5, **GREEDY)
+            status, _, why = server.get(f"/v1/requests/{answer['id']}/explain")
+            self.assertEqual((status, why["finish_reason"]), (200, "length"))
+            self.assertEqual(why["usage"], answer["usage"])
+            self.assertNotIn("Once upon", json.dumps(why))
+            self.assertEqual(server.get("/v1/requests/nobody/explain")[0], 404)
+            before = server.metrics()
+            result = subprocess.run(
+                [BINARY, "bench", "serve", "--url", f"http://127.0.0.1:{server.port}", "--num-prompts", "12",
+                 "--max-concurrency", "3", "--input-len", "40", "--output-len", "8", "--prefix-len", "64",
+                 "--goodput", "ttft:60000", "--json", "--details"],
+                capture_output=True, timeout=ANSWER_SECONDS)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            report = json.loads(result.stdout)
+            after = server.metrics()
+            self.assertEqual((report["completed"], report["failed"]), (12, 0))
+            self.assertEqual(report["total_input_tokens"], 12 * 104)
+            self.assertEqual(report["total_output_tokens"], 12 * 8)
+            self.assertGreaterEqual(report["total_cached_tokens"], 9 * 64)
+            self.assertEqual(report["max_concurrent_requests"], 3)
+            self.assertAlmostEqual(report["request_goodput"], report["request_throughput"])
+            self.assertEqual(len(report["ttfts"]), 12)
+            self.assertAlmostEqual((self.used(after) - self.used(before)) / report["cost"]["total"], 1, 6)
+            name = f'{{model_name="{SMOLLM2.stem}",engine="0"}}'
+            self.assertEqual(after["vllm:generation_tokens_total" + name], 5 + 12 * 8)
+
+    def test_a_bad_price_is_refused(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+            file.write('currency = "EUR"\nper_hours = 1\n')
+            file.flush()
+            result = subprocess.run([BINARY, "serve", "--model", str(SMOLLM2), "--price-file", file.name],
+                                    capture_output=True, timeout=60)
+            self.assertEqual(result.returncode, 3)
+            self.assertIn(f"{file.name}:2", result.stderr.decode())
 
 
 class Ending(unittest.TestCase):

@@ -81,6 +81,19 @@ class Server:
     def get(self, path):
         return self.request("GET", path)
 
+    def metrics(self):
+        """{"name{labels}": value}"""
+        connection = self.connect()
+        try:
+            connection.request("GET", "/metrics")
+            response = connection.getresponse()
+            assert response.status == 200 and response.headers["Content-Type"].startswith("text/plain")
+            lines = response.read().decode().splitlines()
+        finally:
+            connection.close()
+        samples = (line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))
+        return {name: float(value) for name, value in samples}
+
     def post(self, path, body):
         return self.request("POST", path, body)
 
