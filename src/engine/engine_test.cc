@@ -7,6 +7,7 @@
 #include <condition_variable>
 #include <map>
 #include <mutex>
+#include <thread>
 
 namespace farthing {
 namespace {
@@ -355,21 +356,32 @@ TEST(Engine, CancelAndDeadlineEndAtOnceInEveryPhase) {
   o.chunk = 1;
   auto engine = start(o);
   Listener running, queued, late;
-  auto first = engine->submit(request_of(20, 100), running.sink());
-  auto second = engine->submit(request_of(20, 100), queued.sink());
+  // The ids are 1 and 2: the sink cancels both from the engine's own thread, at the second token.
+  const RequestId first{1}, second{2};
+  int n_tokens = 0;
+  std::atomic<bool> all_there = false;
+  const auto tell = running.sink();
+  ASSERT_EQ(*engine->submit(request_of(20, 100),
+                            [&](Event event) {
+                              if (std::holds_alternative<TokenEvent>(event) && ++n_tokens == 2) {
+                                while (!all_there) std::this_thread::yield();
+                                engine->cancel(second);
+                                engine->cancel(first);
+                              }
+                              tell(std::move(event));
+                            }),
+            first);
+  ASSERT_EQ(*engine->submit(request_of(20, 100), queued.sink()), second);
   Request expired = request_of(20, 100);
   expired.deadline = Clock::now() - std::chrono::seconds(1);
   ASSERT_TRUE(engine->submit(expired, late.sink()));
-  ASSERT_TRUE(first && second);
-  running.wait_for_tokens(2);
-  engine->cancel(*second);
-  engine->cancel(*first);
+  all_there = true;
   EXPECT_EQ(queued.wait().reasons, std::vector{FinishReason::kCancelled});
   EXPECT_EQ(queued.wait().tokens.size(), 0u);
   const Heard heard = running.wait();
   EXPECT_EQ(heard.reasons, std::vector{FinishReason::kCancelled});
   EXPECT_EQ(late.wait().reasons, std::vector{FinishReason::kDeadline});
-  engine->cancel(*first);  // ended already: nothing happens
+  engine->cancel(first);  // ended already: nothing happens
   EXPECT_EQ(run(*engine, request_of(5, 3)).tokens.size(), 3u);
 }
 

@@ -12,6 +12,10 @@ namespace {
 
 // Prompts go on at least so fast, whatever the target for running sequences.
 constexpr int32_t kLeastPrefill = 16;
+// Tokens of a prompt for which steps may take as long as the target says. Those beyond may only
+// double a step: a prompt of thousands of tokens would hold everybody up for as long as it takes.
+constexpr int32_t kHastyTokens = 256;
+constexpr double kMostStretch = 2;
 
 int32_t common_prefix(std::span<const TokenId> a, std::span<const TokenId> b) {
   return static_cast<int32_t>(std::ranges::mismatch(a, b).in1 - a.begin());
@@ -89,32 +93,59 @@ Batch Scheduler::plan(TimePoint now) {
     if (!grow(*running_[i], now)) break;
   }
   Batch batch;
-  int32_t left = budget();
-  admit(batch, now, left);
+  const Budget all = budget();
+  admit(batch, now, all);
+  Budget left = all;
   for (const bool decodes : {true, false}) {
     for (const auto& entry : running_) {
+      if (entry->decodes() != decodes) continue;
       const Sequence& s = entry->sequence;
-      const int32_t count = std::min(entry->n_left(), left);
-      if (entry->decodes() != decodes || count <= 0) continue;
+      const int32_t count = take_from(left, *entry);
+      if (count == 0) continue;
       batch.slices.push_back({&s, s.n_stored, count, count == entry->n_left() ? 1 : 0});
-      left -= count;
     }
   }
   return batch;
 }
 
 // Tokens of the next step.
-int32_t Scheduler::budget() const {
+Scheduler::Budget Scheduler::budget() const {
   const int32_t most = options_.max_step_tokens;
-  int32_t n_decodes = 0;
-  int64_t positions = 0;
+  StepWork decodes;
+  int32_t first = 0;  // where the first prompt goes on
+  bool has_prompt = false;
   for (const auto& entry : running_) {
-    positions += entry->sequence.size();
-    n_decodes += entry->decodes() ? 1 : 0;
+    const Sequence& s = entry->sequence;
+    if (entry->decodes()) {
+      decodes += StepWork::of(s.n_stored, 1);
+    } else if (!std::exchange(has_prompt, true)) {
+      first = s.n_stored;
+    }
   }
-  if (options_.itl_target <= 0 || n_decodes == 0) return most;
-  const int32_t least = std::min(most, n_decodes + kLeastPrefill);
-  return step_model_.tokens_within(options_.itl_target, positions, least, most);
+  if (options_.itl_target <= 0 || decodes.n_tokens == 0) return {most, most};
+  const auto n_decodes = static_cast<int32_t>(decodes.n_tokens);
+  const auto within = [&](double seconds) {
+    return std::clamp(step_model_.tokens_beside(decodes, first, seconds, most - n_decodes),
+                      std::min(kLeastPrefill, most - n_decodes),
+                      most - n_decodes);
+  };
+  const double gentle = std::min(options_.itl_target, kMostStretch * step_model_.seconds(decodes));
+  return {n_decodes + within(options_.itl_target), within(gentle)};
+}
+
+// How many of the entry's tokens come into the step, of which the budget has that many less then.
+int32_t Scheduler::take_from(Budget& budget, const Entry& entry) const {
+  if (entry.decodes()) {
+    budget.tokens -= 1;
+    return 1;
+  }
+  const int32_t computed = entry.sequence.n_stored - entry.n_found;
+  const int32_t hasty = std::max(0, kHastyTokens - computed);
+  const int32_t count = std::max(
+      0, std::min({entry.n_left(), budget.tokens, std::max(hasty, budget.of_long_prompts)}));
+  budget.tokens -= count;
+  budget.of_long_prompts -= count;
+  return count;
 }
 
 std::optional<Lease> Scheduler::take_blocks(int32_t n) {
@@ -190,7 +221,7 @@ std::vector<Scheduler::Entry*> Scheduler::order_of_admission(TimePoint now) {
   return order;
 }
 
-void Scheduler::admit(Batch& batch, TimePoint now, int32_t& left) {
+void Scheduler::admit(Batch& batch, TimePoint now, Budget left) {
   if (waiting_.empty()) return;
   const auto all_wait_for = [&](WaitReason reason) {
     for (const auto& entry : waiting_) entry->waits_for = reason;
@@ -200,15 +231,13 @@ void Scheduler::admit(Batch& batch, TimePoint now, int32_t& left) {
   if (options_.batching != Batching::kContinuous && !running_.empty())
     return all_wait_for(WaitReason::kBatch);
   if (n_running() >= slots) return all_wait_for(WaitReason::kSlots);
-  int32_t in_use = 0;  // of the budget, by those that run
-  for (const auto& entry : running_) in_use = std::min(left, in_use + entry->n_left());
+  for (const auto& entry : running_) take_from(left, *entry);
 
   WaitReason rest = WaitReason::kNone;  // why nobody further is admitted
-  std::vector<Entry*> admitted;
   for (Entry* entry : order_of_admission(now)) {
     if (rest == WaitReason::kNone) {
-      if (n_running() + static_cast<int32_t>(admitted.size()) >= slots) rest = WaitReason::kSlots;
-      if (in_use >= left && options_.batching == Batching::kContinuous) rest = WaitReason::kTurn;
+      if (n_running() >= slots) rest = WaitReason::kSlots;
+      if (left.tokens <= 0 && options_.batching == Batching::kContinuous) rest = WaitReason::kTurn;
     }
     entry->waits_for = rest == WaitReason::kNone ? try_admit(batch, *entry) : rest;
     if (entry->waits_for == WaitReason::kNone) {
@@ -216,7 +245,7 @@ void Scheduler::admit(Batch& batch, TimePoint now, int32_t& left) {
           std::ranges::find_if(waiting_, [&](const auto& e) { return e.get() == entry; });
       running_.push_back(std::move(*it));
       waiting_.erase(it);
-      in_use = std::min(left, in_use + entry->n_left());
+      take_from(left, *entry);
       continue;
     }
     ++counts_.waits[static_cast<size_t>(entry->waits_for)];
@@ -261,7 +290,7 @@ WaitReason Scheduler::try_admit(Batch& batch, Entry& entry) {
   entry.lease.append(*std::move(own));
   entry.path = match.path;
   s.blocks = entry.lease.blocks();
-  s.n_stored = match.path.n_tokens + match.n_copied;
+  s.n_stored = entry.n_found = match.path.n_tokens + match.n_copied;
   if (entry.n_preempted == 0) {
     s.n_cached = s.n_stored;
     s.miss = match.miss;
@@ -305,17 +334,17 @@ void Scheduler::commit(const Batch& batch, std::span<const Picked> picked) {
 }
 
 void Scheduler::observe(const Batch& batch, double seconds) {
-  int64_t positions = 0;
-  for (const Slice& slice : batch.slices) positions += slice.first + slice.count;
-  step_model_.observe(batch.n_tokens(), positions, seconds);
+  StepWork work;
+  for (const Slice& slice : batch.slices) work += StepWork::of(slice.first, slice.count);
+  step_model_.observe(work, seconds);
 }
 
 void Scheduler::shares(const Batch& batch, std::vector<double>& out) const {
   out.clear();
   double sum = 0;
   for (const Slice& slice : batch.slices) {
-    out.push_back(step_model_.part(
-        slice.count, slice.first + slice.count, static_cast<int32_t>(batch.slices.size())));
+    out.push_back(step_model_.part(StepWork::of(slice.first, slice.count),
+                                   static_cast<int32_t>(batch.slices.size())));
     sum += out.back();
   }
   for (double& part : out) part /= sum;

@@ -118,6 +118,7 @@ class Scheduler {
     PrefixTree::Path path;
     CacheSalt salt;
     uint64_t caller = 0;
+    int32_t n_found = 0;   // tokens that were stored already when it was admitted
     int32_t max_size = 0;  // prompt + max_tokens, at most the context
     int32_t priority = 0;
     TimePoint arrived;
@@ -139,10 +140,15 @@ class Scheduler {
   }
   int32_t free_after_eviction() const { return pool_.n_free() + pool_.n_idle(); }
   std::optional<Lease> take_blocks(int32_t n);
-  int32_t budget() const;
+  struct Budget {
+    int32_t tokens = 0;
+    int32_t of_long_prompts = 0;  // part of them
+  };
+  Budget budget() const;
+  int32_t take_from(Budget& budget, const Entry& entry) const;
   bool grow(Entry& entry, TimePoint now);
   void preempt_last(TimePoint now);
-  void admit(Batch& batch, TimePoint now, int32_t& budget);
+  void admit(Batch& batch, TimePoint now, Budget left);
   std::vector<Entry*> order_of_admission(TimePoint now);
   bool prefix_is_coming(const Entry& entry, int32_t n_matched) const;
   WaitReason try_admit(Batch& batch, Entry& entry);

@@ -443,26 +443,61 @@ TEST(Scheduler, PatienceEndsThePolicy) {
   EXPECT_NEAR(static_cast<double>(at - order.begin()), 10, 1);
 }
 
+// 4 ms, 0.5 ms a token, 0.1 us a position, 2 us for a hundred pairs.
+double truth(const StepWork& work) {
+  return 0.004 + 0.0005 * static_cast<double>(work.n_tokens) +
+         1e-7 * static_cast<double>(work.n_positions) + 2e-8 * static_cast<double>(work.n_pairs);
+}
+
+StepWork decodes(int32_t n, int32_t depth) {
+  StepWork work;
+  for (int32_t i = 0; i < n; ++i) work += StepWork::of(depth, 1);
+  return work;
+}
+
+StepWork step_like(int i) {
+  StepWork work = decodes(8, 100 + 7 * (i % 50));
+  if (i % 3 == 0) work += StepWork::of(17 * (i % 100), 100 + i % 60);
+  return work;
+}
+
+TEST(StepModel, CountsTheWork) {
+  const StepWork work = StepWork::of(10, 3);  // tokens 10, 11, 12 see 11, 12 and 13 positions
+  EXPECT_EQ(work.n_tokens, 3);
+  EXPECT_EQ(work.n_positions, 13);
+  EXPECT_EQ(work.n_pairs, 36);
+}
+
 TEST(StepModel, LearnsAndKeepsATarget) {
   StepModel model;
-  EXPECT_EQ(model.tokens_within(0.01, 0, 8, 512), 512);
-  const auto truth = [](int32_t tokens, int64_t positions) {
-    return 0.004 + 0.0005 * tokens + 1e-7 * static_cast<double>(positions);
-  };
-  for (int i = 0; i < 200; ++i) {
-    const int32_t tokens = i % 3 == 0 ? 200 + i % 7 : 8;
-    model.observe(tokens, 1000 + 13 * i, truth(tokens, 1000 + 13 * i));
+  EXPECT_EQ(model.tokens_beside({}, 0, 0.01, 512), 512);
+  for (int i = 0; i < 300; ++i) model.observe(step_like(i), truth(step_like(i)));
+  EXPECT_NEAR(model.seconds(step_like(33)), truth(step_like(33)), 1e-4);
+  const StepWork beside = decodes(8, 200);
+  for (const int32_t first : {0, 1000}) {
+    const int32_t n = model.tokens_beside(beside, first, 0.05, 512);
+    StepWork work = beside;
+    work += StepWork::of(first, n);
+    EXPECT_NEAR(truth(work), 0.05, 0.001);
+    EXPECT_GT(n, 10);
+    EXPECT_LT(n, 100);
   }
-  EXPECT_NEAR(model.seconds(100, 2000), truth(100, 2000), 1e-4);
-  EXPECT_NEAR(model.tokens_within(0.02, 2000, 8, 512), (0.02 - 0.0042) / 0.0005, 1);
-  EXPECT_EQ(model.tokens_within(0.001, 2000, 8, 512), 8);
-  EXPECT_EQ(model.tokens_within(10, 2000, 8, 512), 512);
+  EXPECT_GT(model.tokens_beside(beside, 0, 0.05, 512),
+            model.tokens_beside(beside, 1000, 0.05, 512));
+  EXPECT_EQ(model.tokens_beside(beside, 0, 0.001, 512), 0);
+  EXPECT_EQ(model.tokens_beside(beside, 0, 10, 512), 512);
   // The machine became half as fast.
-  for (int i = 0; i < 200; ++i) {
-    const int32_t tokens = i % 3 == 0 ? 200 + i % 7 : 8;
-    model.observe(tokens, 1000 + 13 * i, 2 * truth(tokens, 1000 + 13 * i));
-  }
-  EXPECT_NEAR(model.seconds(100, 2000), 2 * truth(100, 2000), 1e-3);
+  for (int i = 0; i < 300; ++i) model.observe(step_like(i), 2 * truth(step_like(i)));
+  EXPECT_NEAR(model.seconds(step_like(33)), 2 * truth(step_like(33)), 1e-3);
+}
+
+TEST(StepModel, OneStallChangesLittle) {
+  StepModel model;
+  for (int i = 0; i < 300; ++i) model.observe(step_like(i), truth(step_like(i)));
+  model.observe(step_like(300), 30);
+  EXPECT_LT(model.seconds(decodes(8, 200)), 2 * truth(decodes(8, 200)));
+  for (int i = 301; i < 400; ++i) model.observe(step_like(i), truth(step_like(i)));
+  EXPECT_NEAR(model.seconds(step_like(33)), truth(step_like(33)), 0.1 * truth(step_like(33)));
 }
 
 }  // namespace

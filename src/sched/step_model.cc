@@ -10,22 +10,32 @@ constexpr double kForgetting = 0.98;  // a step counts half after 34 more
 constexpr double kFirstVariance = 1e6;
 constexpr double kMostVariance = 1e8;  // where nothing was learnt for long, don't lose all trust
 constexpr int64_t kFewSteps = 4;
+// A step that took longer than this times what was foreseen tells of the machine's moment (a page
+// fault, a neighbour, a stopped process), not of the work: it counts as if it had taken that long.
+constexpr int64_t kSteps = 16;
+constexpr double kMostSurprise = 4;
 // Terms of about one for a large step.
 constexpr double kTokens = 512;
 constexpr double kPositions = 65536;
+constexpr double kPairs = 512.0 * 4096;
 
 }  // namespace
 
-StepModel::Vector StepModel::terms(int32_t n_tokens, int64_t n_positions) {
-  return {1.0, n_tokens / kTokens, static_cast<double>(n_positions) / kPositions};
+StepModel::Vector StepModel::terms(const StepWork& work) {
+  return {1.0,
+          static_cast<double>(work.n_tokens) / kTokens,
+          static_cast<double>(work.n_positions) / kPositions,
+          static_cast<double>(work.n_pairs) / kPairs};
 }
 
-void StepModel::observe(int32_t n_tokens, int64_t n_positions, double seconds) {
+void StepModel::observe(const StepWork& work, double seconds) {
   if (n_observed_ == 0) {
     for (int i = 0; i < kTerms; ++i) covariance_[i][i] = kFirstVariance;
   }
+  const double foreseen = this->seconds(work);
+  if (n_observed_ >= kSteps && foreseen > 0) seconds = std::min(seconds, kMostSurprise * foreseen);
   ++n_observed_;
-  const Vector x = terms(n_tokens, n_positions);
+  const Vector x = terms(work);
   Vector px{};
   for (int i = 0; i < kTerms; ++i) {
     for (int j = 0; j < kTerms; ++j) px[i] += covariance_[i][j] * x[j];
@@ -49,33 +59,39 @@ void StepModel::observe(int32_t n_tokens, int64_t n_positions, double seconds) {
   }
 }
 
-double StepModel::seconds(int32_t n_tokens, int64_t n_positions) const {
-  const Vector x = terms(n_tokens, n_positions);
+double StepModel::seconds(const StepWork& work) const {
+  const Vector x = terms(work);
   double sum = 0;
   for (int i = 0; i < kTerms; ++i) sum += weights_[i] * x[i];
   return std::max(sum, 0.0);
 }
 
-double StepModel::part(int32_t n_tokens, int64_t n_positions, int32_t n_slices) const {
-  if (n_observed_ < kFewSteps) return n_tokens;
-  Vector x = terms(n_tokens, n_positions);
+double StepModel::part(const StepWork& slice, int32_t n_slices) const {
+  if (n_observed_ < kFewSteps) return static_cast<double>(slice.n_tokens);
+  Vector x = terms(slice);
   x[0] /= n_slices;
   double sum = 0;
   for (int i = 0; i < kTerms; ++i) sum += std::max(weights_[i], 0.0) * x[i];
-  return sum > 0 ? sum : n_tokens;
+  return sum > 0 ? sum : static_cast<double>(slice.n_tokens);
 }
 
-int32_t StepModel::tokens_within(double target,
-                                 int64_t n_positions,
-                                 int32_t least,
+int32_t StepModel::tokens_beside(const StepWork& work,
+                                 int32_t first,
+                                 double target,
                                  int32_t most) const {
   if (n_observed_ < kFewSteps) return most;
-  const double per_token = weights_[1] / kTokens;
-  const double room = target - seconds(0, n_positions);
-  if (per_token <= 0) return room > 0 ? most : least;
-  const double tokens = std::floor(room / per_token);
-  return static_cast<int32_t>(
-      std::clamp(tokens, static_cast<double>(least), static_cast<double>(most)));
+  const auto fits = [&](int32_t n) {
+    StepWork all = work;
+    all += StepWork::of(first, n);
+    return seconds(all) <= target;
+  };
+  // The largest n that fits, by bisection: more tokens may attend to more positions each.
+  int32_t low = 0, high = most + 1;
+  while (high - low > 1) {
+    const int32_t middle = low + (high - low) / 2;
+    (fits(middle) ? low : high) = middle;
+  }
+  return low;
 }
 
 }  // namespace farthing
