@@ -24,7 +24,7 @@ struct KVShape {
 class KVStore {
  public:
   KVStore() = default;
-  // One shape per layer. The memory is touched, so that it can't run out later.
+  // One shape per layer. The memory is reserved here and comes in as it is used.
   static Result<KVStore> create(std::vector<KVShape> layers, int32_t n_blocks);
   static int64_t bytes_needed(const std::vector<KVShape>& layers, int32_t n_blocks);
 

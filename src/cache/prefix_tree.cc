@@ -49,44 +49,52 @@ uint32_t PrefixTree::find(CacheSalt salt,
   return kNone;
 }
 
-PrefixTree::Match PrefixTree::match(CacheSalt salt, std::span<const TokenId> tokens) {
-  Match match;
-  BlockTable blocks;
+PrefixTree::Walk PrefixTree::walk(CacheSalt salt, std::span<const TokenId> tokens) const {
+  Walk walk;
   uint64_t hash = start_hash(salt);
-  uint32_t& at = match.path.node;
+  uint32_t& at = walk.path.node;
   while (tokens.size() >= kKVBlockTokens) {
     const auto block = tokens.first(kKVBlockTokens);
     const uint64_t next = hash_on(hash, block);
     const uint32_t node = find(salt, at, next, block);
     if (node == kNone) {
-      match.miss = evicted_.contains(next) ? CacheMiss::kEvicted : CacheMiss::kNoEntry;
+      walk.miss = evicted_.contains(next) ? CacheMiss::kEvicted : CacheMiss::kNoEntry;
       break;
     }
-    blocks.push_back(BlockId{node});
+    walk.blocks.push_back(BlockId{node});
     at = node;
     hash = next;
-    match.path.n_tokens += kKVBlockTokens;
+    walk.path.n_tokens += kKVBlockTokens;
     tokens = tokens.subspan(kKVBlockTokens);
   }
-  match.blocks = pool_.share(blocks);
-  if (tokens.empty()) return match;
+  if (tokens.empty()) return walk;
 
-  uint32_t source = kNone;
   int32_t scanned = 0;
-  for (uint32_t child = first_child(at); child != kNone && scanned < kMostSiblings;
+  for (uint32_t child = first_child(salt, at); child != kNone && scanned < kMostSiblings;
        child = nodes_[child].next, ++scanned) {
     const Node& node = nodes_[child];
-    if (!(node.salt == salt)) continue;
     const auto stored = std::span(node.tokens).first(static_cast<size_t>(node.n_tokens));
     const int32_t n = common_prefix(stored, tokens);
-    if (n <= match.n_copied) continue;
-    match.n_copied = n;
-    source = child;
+    if (n <= walk.n_copied) continue;
+    walk.n_copied = n;
+    walk.source = child;
   }
-  if (source != kNone) match.source = pool_.share(std::array{BlockId{source}});
-  const bool all = match.n_copied == static_cast<int32_t>(tokens.size());
-  if (!all && match.miss == CacheMiss::kNone) match.miss = CacheMiss::kNoEntry;
+  const bool all = walk.n_copied == static_cast<int32_t>(tokens.size());
+  if (!all && walk.miss == CacheMiss::kNone) walk.miss = CacheMiss::kNoEntry;
+  return walk;
+}
+
+PrefixTree::Match PrefixTree::match(CacheSalt salt, std::span<const TokenId> tokens) {
+  const Walk found = walk(salt, tokens);
+  Match match{.n_copied = found.n_copied, .path = found.path, .miss = found.miss};
+  match.blocks = pool_.share(found.blocks);
+  if (found.source != kNone) match.source = pool_.share(std::array{BlockId{found.source}});
   return match;
+}
+
+int32_t PrefixTree::n_stored(CacheSalt salt, std::span<const TokenId> tokens) const {
+  const Walk found = walk(salt, tokens);
+  return found.path.n_tokens + found.n_copied;
 }
 
 bool PrefixTree::store(
@@ -131,20 +139,40 @@ bool PrefixTree::store(
   return replaced;
 }
 
+uint32_t PrefixTree::first_child(CacheSalt salt, uint32_t node) const {
+  if (node != kRoot) return nodes_[node].first_child;
+  const auto it = first_of_root_.find(salt);
+  return it == first_of_root_.end() ? kNone : it->second;
+}
+
+void PrefixTree::set_first_child(CacheSalt salt, uint32_t node, uint32_t child) {
+  if (node != kRoot) {
+    nodes_[node].first_child = child;
+  } else if (child == kNone) {
+    first_of_root_.erase(salt);
+  } else {
+    first_of_root_[salt] = child;
+  }
+}
+
 void PrefixTree::link(uint32_t i, uint32_t parent) {
   Node& node = nodes_[i];
-  uint32_t& first = first_child(parent);
+  const uint32_t first = first_child(node.salt, parent);
   node.parent = parent;
   node.previous = kNone;
   node.next = first;
   if (first != kNone) nodes_[first].previous = i;
-  first = i;
+  set_first_child(node.salt, parent, i);
 }
 
 void PrefixTree::unlink(uint32_t i) {
   Node& node = nodes_[i];
   CHECK(node.first_child == kNone);
-  (node.previous == kNone ? first_child(node.parent) : nodes_[node.previous].next) = node.next;
+  if (node.previous == kNone) {
+    set_first_child(node.salt, node.parent, node.next);
+  } else {
+    nodes_[node.previous].next = node.next;
+  }
   if (node.next != kNone) nodes_[node.next].previous = node.previous;
   node.n_tokens = 0;
 }
@@ -199,7 +227,7 @@ void PrefixTree::check_integrity() const {
       CHECK(!pool_.is_leased(BlockId{i}) || pool_.is_leased(BlockId{node.parent}));
     }
     if (whole) CHECK(find(node.salt, node.parent, node.hash, node.tokens) == i);
-    const uint32_t first = node.parent == kRoot ? first_of_root_ : nodes_[node.parent].first_child;
+    const uint32_t first = first_child(node.salt, node.parent);
     CHECK(node.previous == kNone ? first == i : nodes_[node.previous].next == i);
     CHECK(node.next == kNone || nodes_[node.next].previous == i);
   }

@@ -47,6 +47,8 @@ class PrefixTree {
     int32_t n_tokens() const { return path.n_tokens + n_copied; }
   };
   Match match(CacheSalt salt, std::span<const TokenId> tokens);
+  // What match() would find, without taking it.
+  int32_t n_stored(CacheSalt salt, std::span<const TokenId> tokens) const;
 
   // The sequence at `path` has stored its first n_stored tokens in the blocks of its lease. A block
   // that turns out to store the same as one in the tree is given back for that one. True if so: the
@@ -74,9 +76,21 @@ class PrefixTree {
     CacheSalt salt;
   };
 
-  uint32_t& first_child(uint32_t node) {
-    return node == kRoot ? first_of_root_ : nodes_[node].first_child;
-  }
+  struct SaltHash {
+    size_t operator()(const CacheSalt& salt) const {
+      return static_cast<size_t>(salt.high * 0x9e3779b97f4a7c15u ^ salt.low);
+    }
+  };
+  struct Walk {
+    BlockTable blocks;        // whole ones
+    uint32_t source = kNone;  // whose first n_copied positions come next
+    int32_t n_copied = 0;
+    Path path;
+    CacheMiss miss = CacheMiss::kNone;
+  };
+  Walk walk(CacheSalt salt, std::span<const TokenId> tokens) const;
+  uint32_t first_child(CacheSalt salt, uint32_t node) const;
+  void set_first_child(CacheSalt salt, uint32_t node, uint32_t child);
   uint64_t start_hash(CacheSalt salt) const;
   uint64_t hash_on(uint64_t hash, std::span<const TokenId> tokens) const;
   uint64_t path_hash(CacheSalt salt, uint32_t node) const;
@@ -92,7 +106,7 @@ class PrefixTree {
   KVPool& pool_;
   uint64_t key_;
   std::vector<Node> nodes_;
-  uint32_t first_of_root_ = kNone;
+  std::unordered_map<CacheSalt, uint32_t, SaltHash> first_of_root_;
   std::unordered_multimap<uint64_t, uint32_t> whole_;  // nodes by hash
   // Hashes of whole nodes that were evicted lately.
   std::unordered_multiset<uint64_t> evicted_;

@@ -55,6 +55,24 @@ class PrefixTreeTest : public testing::Test {
   PrefixTree tree{pool, 99};
 };
 
+// Hundreds of short prompts of another salt, all beneath the root, change nothing for this one.
+TEST(PrefixTreeSalts, NeighboursAreNotNoticed) {
+  KVPool pool(500);
+  PrefixTree tree(pool, 5);
+  const auto store = [&](CacheSalt salt, const Tokens& tokens) {
+    PrefixTree::Path path;
+    Lease lease = *pool.lease(1);
+    tree.store(salt, path, tokens, static_cast<int32_t>(tokens.size()), lease);
+  };
+  const Tokens mine = count_from(1, 20);
+  store({1, 0}, mine);
+  for (int i = 0; i < 300; ++i) store({2, 0}, count_from(1000 * (i + 1), 20));
+  EXPECT_EQ(tree.match({1, 0}, mine).n_tokens(), 20);
+  EXPECT_EQ(tree.n_stored({1, 0}, mine), 20);
+  EXPECT_EQ(tree.n_stored({2, 0}, mine), 0);
+  tree.check_integrity();
+}
+
 TEST_F(PrefixTreeTest, AnEmptyTreeMatchesNothing) {
   const PrefixTree::Match match = tree.match({}, count_from(0, 3 * B));
   EXPECT_EQ(match.n_tokens(), 0);

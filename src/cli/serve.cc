@@ -42,7 +42,7 @@ struct ServeFlags {
   std::string host = "127.0.0.1";
   int32_t port = 8080;
   int32_t max_seqs = kDefaultSequences;
-  int64_t kv_memory = 0;   // 0: default_kv_memory()
+  int64_t kv_memory = 0;   // 0: kKVShare
   double itl_target = 50;  // milliseconds
   int32_t max_queue = 128;
   double max_wait = 30;
@@ -165,12 +165,6 @@ Result<std::vector<std::string>> read_keys(const std::string& path) {
   return keys;
 }
 
-// What full contexts of all sequences would take, but no more than the KV share of the memory.
-int64_t default_kv_memory(const EngineOptions& engine) {
-  const int64_t memory = engine.memory_limit > 0 ? engine.memory_limit : memory_budget().available;
-  return static_cast<int64_t>(kKVShare * static_cast<double>(memory));
-}
-
 ServerOptions::Duration milliseconds(double seconds) {
   return ServerOptions::Duration(static_cast<int64_t>(seconds * 1e3));
 }
@@ -227,8 +221,8 @@ Status serve(ServeFlags flags) {
   }
   EngineOptions& engine_options = flags.model.engine;
   engine_options.max_sequences = flags.max_seqs;
-  engine_options.kv_memory =
-      flags.kv_memory > 0 ? flags.kv_memory : default_kv_memory(engine_options);
+  engine_options.kv_memory = flags.kv_memory;
+  engine_options.kv_share = kKVShare;
   engine_options.itl_target = flags.itl_target * 1e-3;
   FARTHING_TRY(const std::unique_ptr<Engine> engine, Engine::start(*model, engine_options));
   logger->info("model={} context={} max_seqs={} threads={} isa={} kv_mib={} workspace_mib={}",

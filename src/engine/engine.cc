@@ -12,6 +12,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/cpu.h"
 #include "engine/runner.h"
 #include "sample/sampler.h"
 #include "sample/stop_matcher.h"
@@ -136,9 +137,23 @@ Result<std::unique_ptr<Engine>> Engine::start(const LoadedModel& model,
       std::max(std::clamp(options.chunk, 1, options.context), options.max_sequences);
   const int64_t one = blocks_for(options.context);
   int64_t n_blocks = options.max_sequences * one;
+  const int64_t block_bytes = KVStore::bytes_needed(model.model->kv_shapes(options.kv_type), 1);
   if (options.kv_memory > 0) {
-    const int64_t block_bytes = KVStore::bytes_needed(model.model->kv_shapes(options.kv_type), 1);
-    n_blocks = std::clamp(options.kv_memory / block_bytes, one, n_blocks);
+    if (options.kv_memory < one * block_bytes) {
+      return no_resource(
+          "--kv-memory {} MiB: one sequence of {} tokens takes {} MiB: give more, or a smaller "
+          "--ctx",
+          options.kv_memory >> 20,
+          options.context,
+          (one * block_bytes + (1 << 20) - 1) >> 20);
+    }
+    n_blocks = std::min(options.kv_memory / block_bytes, n_blocks);
+  } else {
+    const int64_t memory =
+        options.memory_limit > 0 ? options.memory_limit : memory_budget().available;
+    const double share = options.kv_share * static_cast<double>(memory);
+    if (options.kv_share < 1)
+      n_blocks = std::clamp(static_cast<int64_t>(share) / block_bytes, one, n_blocks);
   }
   if (n_blocks > (int64_t{1} << 30) / kKVBlockTokens) {
     return no_resource("{} sequences of {} tokens are too many: use a smaller --ctx or --max-seqs",
@@ -435,9 +450,11 @@ bool Engine::Impl::publish_token(const Sequence& sequence, Sampled&& chosen, Tim
   TokenEvent event{.request = sequence.request, .sample = sequence.sample, .token = chosen.token};
   event.logprob = chosen.logprob;
   event.top = std::move(chosen.top);
-  bool stop =
-      sequence.n_generated() >= entry.request.min_tokens && is_stop(entry.request, chosen.token);
-  if (!stop) {
+  const bool may_stop = sequence.n_generated() >= entry.request.min_tokens;
+  bool stop = may_stop && is_stop(entry.request, chosen.token);
+  if (!stop && !may_stop) {
+    event.text = stream.decoder.push(chosen.token);
+  } else if (!stop) {
     StopMatcher::Step shown = stream.stops.push(stream.decoder.push(chosen.token));
     event.text = std::move(shown.text);
     stream.stopped = shown.stopped;

@@ -28,8 +28,11 @@ struct EngineOptions {
   std::optional<Isa> isa;     // none: the best this CPU has
   int32_t context = 0;        // most tokens of one sequence; 0: min(model context, 8192)
   int32_t max_sequences = 1;  // most that run at once
-  int64_t kv_memory = 0;  // bytes of the KV pool; 0: max_sequences full contexts. One always fits
-  int32_t chunk = 512;    // most prompt tokens in one step
+  // Bytes of the KV pool, which holds a full context at least. 0: max_sequences of them, as far as
+  // this share of the free memory (or of memory_limit) goes, but at least one.
+  int64_t kv_memory = 0;
+  double kv_share = 1;
+  int32_t chunk = 512;  // most prompt tokens in one step
   KVType kv_type = KVType::kF16;
   // Each of these may be switched off and changes no answer, only what it costs.
   bool kv_cache = true;  // off: every step recomputes the whole prefix (the ladder's bottom)

@@ -349,6 +349,25 @@ TEST(Engine, StopTokensEndAndMinTokensHoldThemOff) {
   const Heard held_off = run(*engine, request);
   EXPECT_EQ(held_off.tokens.size(), 12u);
   EXPECT_THAT(held_off.tokens, testing::Not(testing::Contains(whole.tokens[4])));
+
+  // Stop strings too: the text before min_tokens goes out whatever it spells.
+  request.stop_tokens.clear();
+  request.min_tokens = 0;
+  request.stop = {whole.text.substr(0, 1)};
+  EXPECT_EQ(run(*engine, request).tokens.size(), 1u);
+  request.min_tokens = 6;
+  const Heard later = run(*engine, request);
+  EXPECT_GE(later.tokens.size(), 6u);
+  EXPECT_EQ(later.text.substr(0, 1), whole.text.substr(0, 1));
+}
+
+TEST(Engine, AKVPoolTooSmallForOneContextIsRefused) {
+  EngineOptions options = small();
+  options.kv_memory = 1;
+  const auto engine = Engine::start(toy(), options);
+  ASSERT_FALSE(engine);
+  EXPECT_EQ(engine.error().kind, ErrorKind::kNoResource);
+  EXPECT_THAT(engine.error().message, testing::HasSubstr("--kv-memory"));
 }
 
 TEST(Engine, CancelAndDeadlineEndAtOnceInEveryPhase) {

@@ -26,12 +26,12 @@ double deadline(const Waiting& c) {
 }
 
 constexpr std::array kRows = {
-    PolicyRow{Policy::kFcfs, "fcfs", arrival, false},
-    PolicyRow{Policy::kPriority, "priority", priority, false},
+    PolicyRow{Policy::kFcfs, "fcfs", arrival},
+    PolicyRow{Policy::kPriority, "priority", priority},
     PolicyRow{Policy::kLongestPrefix, "longest-prefix", longest_prefix, true},
     PolicyRow{Policy::kShortestPrefill, "shortest-prefill", shortest_prefill, true},
-    PolicyRow{Policy::kFairShare, "fair-share", fair_share, false},
-    PolicyRow{Policy::kDeadline, "deadline", deadline, false},
+    PolicyRow{Policy::kFairShare, "fair-share", fair_share, false, true},
+    PolicyRow{Policy::kDeadline, "deadline", deadline},
 };
 
 }  // namespace

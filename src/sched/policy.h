@@ -1,5 +1,5 @@
 // Which waiting sequence is admitted next. A policy is a row: a name and a score, the lowest first.
-// Whatever the policy, a sequence that has waited longer than its patience goes before all others:
+// Whatever the policy, every fourth admission goes to who has waited longest (sched/scheduler.h):
 // nobody starves.
 #pragma once
 
@@ -25,7 +25,7 @@ struct Waiting {
   int32_t priority = 0;                  // lower is sooner, as in vLLM
   int32_t n_left = 0;                    // tokens to compute until the first new one
   int32_t n_stored = 0;                  // tokens of the prompt that the prefix cache holds
-  double served = 0;                     // tokens computed for the same caller so far
+  double served = 0;                     // tokens of the same caller that were served so far
   std::optional<double> until_deadline;  // seconds
 };
 
@@ -33,7 +33,8 @@ struct PolicyRow {
   Policy policy;
   std::string_view name;
   double (*score)(const Waiting&);
-  bool needs_prefix;  // n_stored is looked up, which costs a walk through the prefix tree
+  bool needs_prefix = false;  // n_stored is looked up, which costs a walk through the prefix tree
+  bool by_caller = false;     // an admission changes the order of the others
 };
 
 std::span<const PolicyRow> all_policies();

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <limits>
-#include <tuple>
+#include <unordered_set>
 #include <utility>
 
 #include "base/check.h"
@@ -16,6 +16,16 @@ constexpr int32_t kLeastPrefill = 16;
 // double a step: a prompt of thousands of tokens would hold everybody up for as long as it takes.
 constexpr int32_t kHastyTokens = 256;
 constexpr double kMostStretch = 2;
+// Of a step's prompt tokens, the part that is the oldest prompt's whatever else there is.
+constexpr int32_t kOldestPart = 4;
+// Every so many admissions one goes to who has waited longest, whatever the policy.
+constexpr int64_t kTurns = 4;
+// So many of those that have waited longest are looked up in the prefix tree when a policy asks.
+constexpr size_t kMostLookedUp = 64;
+// So many are considered in one step, and so many passed over before the rest wait their turn: a
+// queue of thousands must not make a step longer.
+constexpr size_t kMostConsidered = 256;
+constexpr int kMostPassedOver = 32;
 
 int32_t common_prefix(std::span<const TokenId> a, std::span<const TokenId> b) {
   return static_cast<int32_t>(std::ranges::mismatch(a, b).in1 - a.begin());
@@ -32,6 +42,7 @@ Scheduler::Scheduler(const SchedulerOptions& options, KVPool& pool)
 void Scheduler::add(RequestId id, const Request& request, TimePoint now) {
   const int64_t prompt = static_cast<int64_t>(request.prompt.size());
   CHECK(prompt > 0 && prompt <= options_.context);
+  welcome(request.caller);
   for (int32_t sample = 0; sample < request.n; ++sample) {
     auto entry = std::make_unique<Entry>();
     Sequence& s = entry->sequence;
@@ -40,6 +51,7 @@ void Scheduler::add(RequestId id, const Request& request, TimePoint now) {
     s.sample = static_cast<uint32_t>(sample);
     s.tokens = request.prompt;
     s.n_prompt = static_cast<int32_t>(prompt);
+    s.miss = caches_prefixes() ? CacheMiss::kNoEntry : CacheMiss::kOff;
     entry->max_size =
         static_cast<int32_t>(std::min<int64_t>(prompt + request.max_tokens, options_.context));
     entry->salt = request.salt;
@@ -47,10 +59,26 @@ void Scheduler::add(RequestId id, const Request& request, TimePoint now) {
     entry->priority = request.priority;
     entry->deadline = request.deadline;
     entry->arrived = entry->waits_since = now;
+    entry->waits_for = WaitReason::kTurn;
     s.tokens.reserve(static_cast<size_t>(entry->max_size));
     CHECK(blocks_for(entry->max_size) <= pool_.n_blocks());
     waiting_.push_back(std::move(entry));
   }
+}
+
+// A caller who comes back has no credit from the time when it asked for nothing (Sheng et al.,
+// Fairness in Serving Large Language Models, OSDI 2024: the lift of the virtual token counter).
+void Scheduler::welcome(uint64_t caller) {
+  std::optional<double> least;  // of those who have something here
+  for (const Entries* entries : {&running_, &waiting_}) {
+    for (const auto& entry : *entries) {
+      if (entry->caller == caller) return;
+      const double served = served_[entry->caller];
+      least = std::min(least.value_or(served), served);
+    }
+  }
+  double& served = served_[caller];
+  served = std::max(served, least.value_or(served));
 }
 
 template <class Predicate>
@@ -93,22 +121,24 @@ Batch Scheduler::plan(TimePoint now) {
     if (!grow(*running_[i], now)) break;
   }
   Batch batch;
-  const Budget all = budget();
-  admit(batch, now, all);
-  Budget left = all;
-  for (const bool decodes : {true, false}) {
-    for (const auto& entry : running_) {
-      if (entry->decodes() != decodes) continue;
-      const Sequence& s = entry->sequence;
-      const int32_t count = take_from(left, *entry);
-      if (count == 0) continue;
-      batch.slices.push_back({&s, s.n_stored, count, count == entry->n_left() ? 1 : 0});
-    }
+  Budget left = budget();
+  admit(batch, now, left);
+  planned_.clear();
+  for (const auto& entry : running_) {
+    if (!entry->decodes()) continue;
+    planned_.push_back(entry.get());
+    batch.slices.push_back({&entry->sequence, entry->sequence.n_stored, 1, 1});
+  }
+  for (const auto& [entry, count] : allot(left, nullptr)) {
+    if (count == 0) continue;
+    planned_.push_back(entry);
+    const Sequence& s = entry->sequence;
+    batch.slices.push_back({&s, s.n_stored, count, count == entry->n_left() ? 1 : 0});
   }
   return batch;
 }
 
-// Tokens of the next step.
+// Prompt tokens of the next step.
 Scheduler::Budget Scheduler::budget() const {
   const int32_t most = options_.max_step_tokens;
   StepWork decodes;
@@ -122,30 +152,45 @@ Scheduler::Budget Scheduler::budget() const {
       first = s.n_stored;
     }
   }
-  if (options_.itl_target <= 0 || decodes.n_tokens == 0) return {most, most};
-  const auto n_decodes = static_cast<int32_t>(decodes.n_tokens);
+  const int32_t room = most - static_cast<int32_t>(decodes.n_tokens);
+  if (options_.itl_target <= 0 || decodes.n_tokens == 0) return {room, room};
   const auto within = [&](double seconds) {
-    return std::clamp(step_model_.tokens_beside(decodes, first, seconds, most - n_decodes),
-                      std::min(kLeastPrefill, most - n_decodes),
-                      most - n_decodes);
+    const int32_t n = step_model_.tokens_beside(decodes, first, seconds, room);
+    return std::max(n, std::min(kLeastPrefill, room));
   };
   const double gentle = std::min(options_.itl_target, kMostStretch * step_model_.seconds(decodes));
-  return {n_decodes + within(options_.itl_target), within(gentle)};
+  return {within(options_.itl_target), within(gentle)};
 }
 
-// How many of the entry's tokens come into the step, of which the budget has that many less then.
-int32_t Scheduler::take_from(Budget& budget, const Entry& entry) const {
-  if (entry.decodes()) {
-    budget.tokens -= 1;
-    return 1;
+// How many tokens of each running prompt come into the step, and of `candidate`'s, who would be one
+// more. The oldest has its part; then those with least left go first, so that a short prompt does
+// not wait for a long one.
+std::vector<Scheduler::Allotted> Scheduler::allot(Budget left, Entry* candidate) const {
+  std::vector<Allotted> prompts;
+  for (const auto& entry : running_) {
+    if (!entry->decodes()) prompts.push_back({entry.get(), 0});
   }
-  const int32_t computed = entry.sequence.n_stored - entry.n_found;
-  const int32_t hasty = std::max(0, kHastyTokens - computed);
-  const int32_t count = std::max(
-      0, std::min({entry.n_left(), budget.tokens, std::max(hasty, budget.of_long_prompts)}));
-  budget.tokens -= count;
-  budget.of_long_prompts -= count;
-  return count;
+  if (candidate) prompts.push_back({candidate, 0});
+  if (prompts.empty()) return prompts;
+  const auto take = [&](Allotted& prompt, int32_t most) {
+    const Entry& entry = *prompt.entry;
+    const int32_t computed = entry.sequence.n_stored - entry.n_found + prompt.count;
+    const int32_t hasty = std::max(0, kHastyTokens - computed);
+    const int32_t count = std::max(0,
+                                   std::min({entry.n_left() - prompt.count,
+                                             most,
+                                             left.tokens,
+                                             std::max(hasty, left.of_long_prompts)}));
+    prompt.count += count;
+    left.tokens -= count;
+    left.of_long_prompts -= count;
+  };
+  take(prompts.front(), std::max(1, left.tokens / kOldestPart));
+  std::vector<Allotted*> by_left;
+  for (Allotted& prompt : prompts) by_left.push_back(&prompt);
+  std::ranges::stable_sort(by_left, {}, [](const Allotted* p) { return p->entry->n_left(); });
+  for (Allotted* prompt : by_left) take(*prompt, left.tokens);
+  return prompts;
 }
 
 std::optional<Lease> Scheduler::take_blocks(int32_t n) {
@@ -187,69 +232,96 @@ void Scheduler::preempt_last(TimePoint now) {
   waiting_.insert(waiting_.begin(), std::move(entry));
 }
 
+// The first kMostConsidered: preempted ones; then by the policy, except that every kTurns-th goes
+// by waiting time.
 std::vector<Scheduler::Entry*> Scheduler::order_of_admission(TimePoint now) {
-  struct Ranked {
-    int rank;  // preempted ones, then those out of patience, then the rest
-    double score;
-    Entry* entry;
-  };
   const PolicyRow& policy = policy_row(options_.policy);
-  std::vector<Ranked> ranked;
-  ranked.reserve(waiting_.size());
+  std::vector<Entry*> order, by_arrival;
+  std::vector<std::pair<double, Entry*>> by_policy;
   for (const auto& entry : waiting_) {
-    const Sequence& s = entry->sequence;
-    const double waited = seconds_between(entry->arrived, now);
-    if (entry->n_preempted > 0 || waited > options_.patience) {
-      ranked.push_back({entry->n_preempted > 0 ? 0 : 1, 0, entry.get()});
+    entry->waits_for = WaitReason::kTurn;
+    if (entry->n_preempted > 0) {
+      order.push_back(entry.get());
       continue;
     }
-    Waiting waiting{
-        .waited = waited, .priority = entry->priority, .n_left = s.size(), .n_stored = 0};
-    if (policy.needs_prefix && caches_prefixes()) {
-      waiting.n_stored = tree_.match(entry->salt, s.tokens).n_tokens();
-    }
-    if (const auto it = served_.find(entry->caller); it != served_.end())
-      waiting.served = it->second;
+    const Sequence& s = entry->sequence;
+    Waiting waiting{.waited = seconds_between(entry->arrived, now),
+                    .priority = entry->priority,
+                    .n_left = s.size(),
+                    .served = served_[entry->caller]};
+    if (policy.needs_prefix && caches_prefixes() && by_arrival.size() < kMostLookedUp)
+      waiting.n_stored = tree_.n_stored(entry->salt, s.tokens);
     if (entry->deadline) waiting.until_deadline = seconds_between(now, *entry->deadline);
-    ranked.push_back({2, policy.score(waiting), entry.get()});
+    by_arrival.push_back(entry.get());
+    by_policy.emplace_back(policy.score(waiting), entry.get());
   }
-  std::ranges::stable_sort(ranked, [](const Ranked& a, const Ranked& b) {
-    return std::tie(a.rank, a.score) < std::tie(b.rank, b.score);
-  });
-  std::vector<Entry*> order;
-  for (const Ranked& r : ranked) order.push_back(r.entry);
+  std::ranges::stable_sort(by_policy, {}, &std::pair<double, Entry*>::first);
+  std::unordered_set<const Entry*> taken;
+  auto arrived = by_arrival.begin();
+  auto ranked = by_policy.begin();
+  int64_t turn = n_admitted_ + static_cast<int64_t>(order.size());
+  while (taken.size() < std::min(by_arrival.size(), kMostConsidered)) {
+    while (arrived != by_arrival.end() && taken.contains(*arrived)) ++arrived;
+    while (ranked != by_policy.end() && taken.contains(ranked->second)) ++ranked;
+    order.push_back(is_turn_of_the_longest(turn++) ? *arrived : ranked->second);
+    taken.insert(order.back());
+  }
   return order;
 }
 
-void Scheduler::admit(Batch& batch, TimePoint now, Budget left) {
+bool Scheduler::is_turn_of_the_longest(int64_t n_admitted) const {
+  return n_admitted % kTurns == kTurns - 1;
+}
+
+void Scheduler::admit(Batch& batch, TimePoint now, Budget& left) {
   if (waiting_.empty()) return;
   const auto all_wait_for = [&](WaitReason reason) {
     for (const auto& entry : waiting_) entry->waits_for = reason;
     counts_.waits[static_cast<size_t>(reason)] += n_waiting();
   };
   const int32_t slots = options_.batching == Batching::kOff ? 1 : options_.max_sequences;
-  if (options_.batching != Batching::kContinuous && !running_.empty())
-    return all_wait_for(WaitReason::kBatch);
-  if (n_running() >= slots) return all_wait_for(WaitReason::kSlots);
-  for (const auto& entry : running_) take_from(left, *entry);
-
-  WaitReason rest = WaitReason::kNone;  // why nobody further is admitted
-  for (Entry* entry : order_of_admission(now)) {
-    if (rest == WaitReason::kNone) {
-      if (n_running() >= slots) rest = WaitReason::kSlots;
-      if (left.tokens <= 0 && options_.batching == Batching::kContinuous) rest = WaitReason::kTurn;
-    }
-    entry->waits_for = rest == WaitReason::kNone ? try_admit(batch, *entry) : rest;
-    if (entry->waits_for == WaitReason::kNone) {
+  const bool continuous = options_.batching == Batching::kContinuous;
+  if (!continuous && !running_.empty()) return all_wait_for(WaitReason::kBatch);
+  bool again = true;
+  while (again && !waiting_.empty()) {
+    if (n_running() >= slots) return all_wait_for(WaitReason::kSlots);
+    if (continuous && left.tokens <= 0 && !running_.empty()) return all_wait_for(WaitReason::kTurn);
+    again = false;
+    int passed_over = 0;
+    WaitReason rest = WaitReason::kNone;  // why nobody further is admitted
+    const std::vector<Entry*> order = order_of_admission(now);
+    counts_.waits[static_cast<size_t>(WaitReason::kTurn)] +=
+        n_waiting() - static_cast<int64_t>(order.size());
+    for (Entry* entry : order) {
+      if (rest == WaitReason::kNone && n_running() >= slots) rest = WaitReason::kSlots;
+      WaitReason reason = rest;
+      // Who has waited longest needs no room in this very step.
+      const bool any_way = is_turn_of_the_longest(n_admitted_) || entry->n_preempted > 0;
+      if (reason == WaitReason::kNone && continuous && !running_.empty() &&
+          (left.tokens <= 0 || (!any_way && allot(left, entry).back().count == 0))) {
+        reason = WaitReason::kTurn;
+      }
+      if (reason == WaitReason::kNone) reason = try_admit(batch, *entry);
+      entry->waits_for = reason;
+      if (reason != WaitReason::kNone) {
+        ++counts_.waits[static_cast<size_t>(reason)];
+        const bool enough = reason == WaitReason::kBlocks || ++passed_over > kMostPassedOver;
+        if (enough && rest == WaitReason::kNone) rest = WaitReason::kTurn;
+        continue;
+      }
       const auto it =
           std::ranges::find_if(waiting_, [&](const auto& e) { return e.get() == entry; });
       running_.push_back(std::move(*it));
       waiting_.erase(it);
-      take_from(left, *entry);
-      continue;
+      ++n_admitted_;
+      served_[entry->caller] += entry->n_left();
+      if (entry->decodes()) left.tokens -= 1;
+      // Whoever is served by what its caller had needs a new order.
+      if (policy_row(options_.policy).by_caller) {
+        again = true;
+        break;
+      }
     }
-    ++counts_.waits[static_cast<size_t>(entry->waits_for)];
-    if (entry->waits_for == WaitReason::kBlocks) rest = WaitReason::kTurn;
   }
 }
 
@@ -300,37 +372,38 @@ WaitReason Scheduler::try_admit(Batch& batch, Entry& entry) {
   return WaitReason::kNone;
 }
 
-Scheduler::Entry& Scheduler::running(SequenceId id) {
-  auto it = std::ranges::find_if(running_, [&](const auto& e) { return e->sequence.id == id; });
-  CHECK(it != running_.end());
-  return **it;
-}
-
 void Scheduler::commit(const Batch& batch, std::span<const Picked> picked) {
-  for (const Slice& slice : batch.slices) {
-    Entry& entry = running(slice.sequence->id);
+  CHECK(batch.slices.size() == planned_.size());
+  for (size_t i = 0; i < planned_.size(); ++i) {
+    const Slice& slice = batch.slices[i];
+    Entry& entry = *planned_[i];
     Sequence& s = entry.sequence;
-    CHECK(slice.first == s.n_stored);
+    CHECK(slice.sequence == &s && slice.first == s.n_stored);
     const int32_t again = std::clamp(entry.n_known - slice.first, 0, slice.count);
     counts_.tokens_computed_again += again;
-    if (again == 0) {
-      counts_.prompt_tokens_computed += std::clamp(s.n_prompt - slice.first, 0, slice.count);
-    }
-    served_[entry.caller] += slice.count;
+    counts_.prompt_tokens_computed +=
+        std::clamp(s.n_prompt - slice.first - again, 0, slice.count - again);
     s.n_stored += slice.count;
     entry.source = Lease();
     if (caches_prefixes() && tree_.store(entry.salt, entry.path, s.tokens, s.n_stored, entry.lease))
       s.blocks = entry.lease.blocks();
   }
+  // Picks come in the order of the slices.
+  size_t i = 0;
+  std::vector<std::pair<SequenceId, FinishReason>> ends;
   for (const Picked& pick : picked) {
-    Entry& entry = running(pick.sequence);
+    while (i < planned_.size() && planned_[i]->sequence.id != pick.sequence) ++i;
+    CHECK(i < planned_.size());
+    Entry& entry = *planned_[i];
     entry.sequence.tokens.push_back(pick.token);
+    served_[entry.caller] += 1;
     if (!options_.kv_cache) entry.sequence.n_stored = 0;
     const bool full = entry.sequence.size() >= entry.max_size;
-    if (pick.stop || full) {
-      end_sequence(pick.sequence, pick.stop ? FinishReason::kStop : FinishReason::kLength);
-    }
+    if (pick.stop || full)
+      ends.emplace_back(pick.sequence, pick.stop ? FinishReason::kStop : FinishReason::kLength);
   }
+  planned_.clear();
+  for (const auto& [id, reason] : ends) end_sequence(id, reason);
 }
 
 void Scheduler::observe(const Batch& batch, double seconds) {

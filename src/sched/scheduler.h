@@ -46,7 +46,6 @@ struct SchedulerOptions {
   bool paged = true;  // off: a sequence takes the blocks of its longest possible self at once
   Batching batching = Batching::kContinuous;
   Policy policy = Policy::kFcfs;
-  double patience = 10;  // seconds of waiting after which the policy ends
   double itl_target =
       0;  // seconds between a running sequence's tokens that prefill keeps to; 0: none
   uint64_t cache_key = 0;  // of the prefix tree's hash
@@ -134,7 +133,6 @@ class Scheduler {
   };
   using Entries = std::vector<std::unique_ptr<Entry>>;
 
-  Entry& running(SequenceId id);
   bool caches_prefixes() const {
     return options_.prefix_cache && options_.kv_cache && options_.paged;
   }
@@ -144,12 +142,18 @@ class Scheduler {
     int32_t tokens = 0;
     int32_t of_long_prompts = 0;  // part of them
   };
+  struct Allotted {
+    Entry* entry;
+    int32_t count;
+  };
   Budget budget() const;
-  int32_t take_from(Budget& budget, const Entry& entry) const;
+  std::vector<Allotted> allot(Budget left, Entry* candidate) const;
+  void welcome(uint64_t caller);
   bool grow(Entry& entry, TimePoint now);
   void preempt_last(TimePoint now);
-  void admit(Batch& batch, TimePoint now, Budget left);
+  void admit(Batch& batch, TimePoint now, Budget& left);
   std::vector<Entry*> order_of_admission(TimePoint now);
+  bool is_turn_of_the_longest(int64_t n_admitted) const;
   bool prefix_is_coming(const Entry& entry, int32_t n_matched) const;
   WaitReason try_admit(Batch& batch, Entry& entry);
   void end_sequence(SequenceId id, FinishReason reason);
@@ -164,7 +168,9 @@ class Scheduler {
   uint32_t next_id_ = 0;
   Entries waiting_;  // preempted ones first, in order of admission; then in order of arrival
   Entries running_;  // in order of admission
-  std::unordered_map<uint64_t, double> served_;  // tokens computed, by Request::caller
+  std::vector<Entry*> planned_;                  // of the last batch's slices, in their order
+  std::unordered_map<uint64_t, double> served_;  // tokens, by Request::caller
+  int64_t n_admitted_ = 0;
   std::vector<Ended> ended_;
 };
 

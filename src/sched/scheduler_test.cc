@@ -162,13 +162,16 @@ class Contents {
  public:
   explicit Contents(int32_t n_blocks) : entries_(static_cast<size_t>(n_blocks * kKVBlockTokens)) {}
 
-  void run(const Batch& batch) {
+  // salt_of(request): sequences of different salts write different entries for the same tokens, so
+  // that none reads another's.
+  template <class SaltOf>
+  void run(const Batch& batch, SaltOf&& salt_of) {
     for (const BlockCopy& copy : batch.copies) {
       for (int32_t i = 0; i < kKVBlockTokens; ++i) at(copy.to, i) = at(copy.from, i);
     }
     for (const Slice& slice : batch.slices) {
       const Sequence& s = *slice.sequence;
-      uint64_t prefix = 1;
+      uint64_t prefix = 1 + salt_of(s.request);
       for (int32_t p = 0; p < slice.first + slice.count; ++p) {
         prefix = prefix * 0x9e3779b97f4a7c15u +
                  static_cast<uint64_t>(s.tokens[static_cast<size_t>(p)]) + 1;
@@ -238,6 +241,8 @@ rc::Gen<SchedulerOptions> any_options() {
       gen::set(&SchedulerOptions::batching,
                gen::weightedElement<Batching>(
                    {{6, Batching::kContinuous}, {1, Batching::kStatic}, {1, Batching::kOff}})),
+      gen::set(&SchedulerOptions::itl_target,
+               gen::weightedElement<double>({{1, 0.0}, {1, 0.0015}, {1, 0.02}})),
       gen::set(&SchedulerOptions::policy,
                gen::map(gen::inRange(0, static_cast<int>(all_policies().size())),
                         [](int i) { return static_cast<Policy>(i); })));
@@ -271,18 +276,20 @@ RC_GTEST_PROP(SchedulerProperty, AnyTrace, ()) {
     scheduler.check_integrity();
     RC_ASSERT(batch.n_tokens() <= options.max_step_tokens);
     RC_ASSERT(!batch.slices.empty() || scheduler.idle());
-    contents.run(batch);
+    contents.run(batch,
+                 [&](RequestId id) { return static_cast<uint64_t>(arrivals[id.v].family % 2); });
     std::vector<Picked> picked;
     for (const Slice& s : batch.slices) {
       RC_ASSERT(s.first == s.sequence->n_stored);
       RC_ASSERT(s.n_logits == (s.first + s.count == s.sequence->size() ? 1 : 0));
       if (s.n_logits > 0) {
-        const TokenId token = s.sequence->size() % 7;
+        const auto sample = static_cast<int32_t>(s.sequence->sample);
+        const TokenId token = (s.sequence->size() + (s.sequence->size() > 40 ? sample : 0)) % 7;
         picked.push_back({s.sequence->id, token, (step + s.sequence->size()) % 41 == 0});
       }
     }
+    scheduler.observe(batch, 0.0005 + 0.00005 * batch.n_tokens());
     scheduler.commit(batch, picked);
-    scheduler.observe(batch, 0.001);
     scheduler.check_integrity();
     for (const Ended& e : scheduler.take_ended()) ++ended[e.sequence];
   }
@@ -395,7 +402,7 @@ TEST(Scheduler, PoliciesOrderTheQueue) {
                         {Policy::kPriority, {3, 1, 2}},
                         {Policy::kLongestPrefix, {2, 1, 3}},
                         {Policy::kShortestPrefill, {3, 2, 1}},
-                        {Policy::kFairShare, {2, 1, 3}},
+                        {Policy::kFairShare, {1, 3, 2}},
                         {Policy::kDeadline, {2, 3, 1}}};
   for (const Case& c : cases) {
     KVPool pool(32);
@@ -411,7 +418,7 @@ TEST(Scheduler, PoliciesOrderTheQueue) {
       r.prompt =
           id == 2 ? distinct(0, 100) : distinct(static_cast<TokenId>(1000 * id), id == 1 ? 50 : 20);
       r.priority = id == 3 ? -1 : 0;
-      r.caller = id == 2 ? 1 : 0;
+      r.caller = id == 3 ? 1 : 0;
       if (id > 1) r.deadline = TimePoint{} + std::chrono::seconds(50 * id);
       scheduler.add(RequestId{id}, r, TimePoint{});
     }
@@ -422,25 +429,125 @@ TEST(Scheduler, PoliciesOrderTheQueue) {
   }
 }
 
-TEST(Scheduler, PatienceEndsThePolicy) {
-  KVPool pool(32);
-  Scheduler scheduler({.context = 64,
-                       .max_sequences = 1,
-                       .max_step_tokens = 64,
-                       .policy = Policy::kShortestPrefill},
-                      pool);
-  Request large = request_of(40, 1);
-  scheduler.add(RequestId{0}, large, TimePoint{});
-  std::vector<uint32_t> order;
-  for (uint32_t id = 1; id <= 30; ++id) {
-    const TimePoint now = TimePoint{} + std::chrono::seconds(id);
-    scheduler.add(RequestId{id}, request_of(1, 1), now);
-    const Batch batch = scheduler.plan(now);
-    scheduler.commit(batch, std::vector<Picked>{{batch.slices[0].sequence->id, 1, true}});
-    for (const Ended& e : scheduler.take_ended()) order.push_back(e.request.v);
+// Every fourth admission is of who has waited longest.
+TEST(Scheduler, NobodyStarvesUnderAnyPolicy) {
+  for (const PolicyRow& policy : all_policies()) {
+    KVPool pool(32);
+    Scheduler scheduler(
+        {.context = 64, .max_sequences = 1, .max_step_tokens = 64, .policy = policy.policy}, pool);
+    Request large = request_of(40, 1);
+    large.priority = 1000;
+    large.caller = 1;
+    scheduler.add(RequestId{0}, large, TimePoint{});
+    std::vector<uint32_t> order;
+    for (uint32_t id = 1; id <= 30; ++id) {
+      const TimePoint now = TimePoint{} + std::chrono::seconds(id);
+      Request small = request_of(1, 1);
+      small.deadline = now + std::chrono::seconds(1000);
+      scheduler.add(RequestId{id}, small, now);
+      const Batch batch = scheduler.plan(now);
+      scheduler.commit(batch, std::vector<Picked>{{batch.slices[0].sequence->id, 1, true}});
+      for (const Ended& e : scheduler.take_ended()) order.push_back(e.request.v);
+    }
+    const auto at = std::ranges::find(order, 0u);
+    EXPECT_LE(at - order.begin(), 4) << policy.name;
   }
-  const auto at = std::ranges::find(order, 0u);
-  EXPECT_NEAR(static_cast<double>(at - order.begin()), 10, 1);
+}
+
+// A prompt of 6,000 tokens is being computed; short ones come by, and it goes on all the same.
+TEST(Scheduler, AShortPromptDoesNotWaitForALongOne) {
+  for (const double itl_target : {0.0, 0.05}) {
+    KVPool pool(600);
+    Scheduler scheduler(
+        {.context = 8192, .max_sequences = 8, .max_step_tokens = 512, .itl_target = itl_target},
+        pool);
+    Request running = request_of(4, 200);
+    running.prompt = distinct(90000, 4);
+    scheduler.add(RequestId{1}, running);
+    step(scheduler);
+    Request large = request_of(1, 1);
+    large.prompt = distinct(10000, 6000);
+    scheduler.add(RequestId{2}, large);
+    step(scheduler);
+    Request little = request_of(1, 1);
+    little.prompt = distinct(50000, 40);
+    scheduler.add(RequestId{3}, little);
+    const Batch batch = scheduler.plan(TimePoint{});
+    std::map<uint32_t, int32_t> counts;
+    for (const Slice& s : batch.slices) counts[s.sequence->request.v] = s.count;
+    EXPECT_EQ(counts[3], 40);
+    EXPECT_GT(counts[2], 0);
+  }
+}
+
+// Caller 1 has had the machine for itself; caller 2 comes, and each has half from then on.
+TEST(Scheduler, FairShareCountsFromWhenACallerComes) {
+  KVPool pool(64);
+  Scheduler scheduler(
+      {.context = 64, .max_sequences = 1, .max_step_tokens = 64, .policy = Policy::kFairShare},
+      pool);
+  uint32_t id = 0;
+  const auto ask = [&](uint64_t caller) {
+    Request r = request_of(10, 1);
+    r.caller = caller;
+    scheduler.add(RequestId{++id * 2 + static_cast<uint32_t>(caller) - 1}, r);
+  };
+  for (int i = 0; i < 200; ++i) ask(1);
+  for (int i = 0; i < 100; ++i) step(scheduler);
+  scheduler.take_ended();
+  for (int i = 0; i < 100; ++i) ask(2);
+  for (int i = 0; i < 80; ++i) step(scheduler);
+  int of_second = 0;
+  for (const Ended& e : scheduler.take_ended()) of_second += e.request.v % 2 == 1 ? 1 : 0;
+  EXPECT_GE(of_second, 30);
+  EXPECT_LE(of_second, 42);
+}
+
+TEST(Scheduler, TheTargetForRunningSequencesHolds) {
+  KVPool pool(600);
+  Scheduler scheduler(
+      {.context = 8192, .max_sequences = 8, .max_step_tokens = 512, .itl_target = 0.05}, pool);
+  const auto truth = [](const Batch& batch) {  // 5 ms a step, 0.2 ms a token, 20 ns a pair
+    StepWork work;
+    for (const Slice& s : batch.slices) work += StepWork::of(s.first, s.count);
+    return 0.005 + 0.0002 * static_cast<double>(work.n_tokens) +
+           2e-8 * static_cast<double>(work.n_pairs);
+  };
+  const auto run = [&] {
+    const Batch batch = scheduler.plan(TimePoint{});
+    const double seconds = truth(batch);
+    scheduler.observe(batch, seconds);
+    std::vector<Picked> picked;
+    for (const Slice& s : batch.slices) {
+      if (s.n_logits > 0) picked.push_back({s.sequence->id, 1, false});
+    }
+    scheduler.commit(batch, picked);
+    return seconds;
+  };
+  for (uint32_t i = 1; i <= 4; ++i) {
+    Request r = request_of(1, 3000);
+    r.prompt = distinct(static_cast<TokenId>(i * 1000), 100 + static_cast<int32_t>(i));
+    scheduler.add(RequestId{i}, r);
+    for (int k = 0; k < 30; ++k) run();
+  }
+  const double alone = run();
+  Request large = request_of(1, 1);
+  large.prompt = distinct(20000, 6000);
+  scheduler.add(RequestId{9}, large);
+  std::vector<double> steps;
+  while (scheduler.take_ended().empty()) {
+    steps.push_back(run());
+    ASSERT_LT(steps.size(), 3000u);
+  }
+  // The first 256 tokens at the target's pace, the others at twice what a step takes alone.
+  int hasty = 0;
+  for (size_t i = 3; i < steps.size(); ++i) {
+    EXPECT_LE(steps[i], 0.05 * 1.1);
+    hasty += steps[i] > 2.2 * alone ? 1 : 0;
+  }
+  EXPECT_LE(hasty, 8);
+  // And no slower than the bound allows: 16 tokens a step at least.
+  EXPECT_LE(steps.size(), 6000u / 16 + 10);
 }
 
 // 4 ms, 0.5 ms a token, 0.1 us a position, 2 us for a hundred pairs.
@@ -488,15 +595,15 @@ TEST(StepModel, LearnsAndKeepsATarget) {
   EXPECT_EQ(model.tokens_beside(beside, 0, 10, 512), 512);
   // The machine became half as fast.
   for (int i = 0; i < 300; ++i) model.observe(step_like(i), 2 * truth(step_like(i)));
-  EXPECT_NEAR(model.seconds(step_like(33)), 2 * truth(step_like(33)), 1e-3);
+  EXPECT_NEAR(model.seconds(step_like(33)), 2 * truth(step_like(33)), 0.05 * truth(step_like(33)));
 }
 
 TEST(StepModel, OneStallChangesLittle) {
   StepModel model;
   for (int i = 0; i < 300; ++i) model.observe(step_like(i), truth(step_like(i)));
   model.observe(step_like(300), 30);
-  EXPECT_LT(model.seconds(decodes(8, 200)), 2 * truth(decodes(8, 200)));
-  for (int i = 301; i < 400; ++i) model.observe(step_like(i), truth(step_like(i)));
+  EXPECT_LT(model.seconds(decodes(8, 200)), 4 * truth(decodes(8, 200)));
+  for (int i = 301; i < 340; ++i) model.observe(step_like(i), truth(step_like(i)));
   EXPECT_NEAR(model.seconds(step_like(33)), truth(step_like(33)), 0.1 * truth(step_like(33)));
 }
 

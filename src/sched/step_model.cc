@@ -6,9 +6,11 @@
 namespace farthing {
 namespace {
 
-constexpr double kForgetting = 0.98;  // a step counts half after 34 more
+// Variances in units of that of a step's noise: how far the coefficients walk with each step, what
+// is known of them at first, and how much they may be forgotten.
+constexpr double kWalk = 0.01;
 constexpr double kFirstVariance = 1e6;
-constexpr double kMostVariance = 1e8;  // where nothing was learnt for long, don't lose all trust
+constexpr double kMostVariance = 1e3;
 constexpr int64_t kFewSteps = 4;
 // A step that took longer than this times what was foreseen tells of the machine's moment (a page
 // fault, a neighbour, a stopped process), not of the work: it counts as if it had taken that long.
@@ -40,7 +42,7 @@ void StepModel::observe(const StepWork& work, double seconds) {
   for (int i = 0; i < kTerms; ++i) {
     for (int j = 0; j < kTerms; ++j) px[i] += covariance_[i][j] * x[j];
   }
-  double denominator = kForgetting;
+  double denominator = 1;
   double error = seconds;
   for (int i = 0; i < kTerms; ++i) {
     denominator += x[i] * px[i];
@@ -48,14 +50,8 @@ void StepModel::observe(const StepWork& work, double seconds) {
   }
   for (int i = 0; i < kTerms; ++i) weights_[i] += px[i] / denominator * error;
   for (int i = 0; i < kTerms; ++i) {
-    for (int j = 0; j < kTerms; ++j) {
-      covariance_[i][j] = (covariance_[i][j] - px[i] * px[j] / denominator) / kForgetting;
-    }
-  }
-  for (int i = 0; i < kTerms; ++i) {
-    if (covariance_[i][i] < kMostVariance) continue;
-    for (int j = 0; j < kTerms; ++j)
-      covariance_[i][j] = covariance_[j][i] = i == j ? kMostVariance : 0;
+    for (int j = 0; j < kTerms; ++j) covariance_[i][j] -= px[i] * px[j] / denominator;
+    if (covariance_[i][i] < kMostVariance) covariance_[i][i] += kWalk;
   }
 }
 

@@ -1,6 +1,7 @@
 // How long a step takes: seconds = start + a * tokens + b * positions + c * pairs. Fitted to the
-// steps that were run, the latest weighing most (recursive least squares with forgetting; Haykin,
-// Adaptive Filter Theory, ch. 10). Owns: the fit. Does not know: what a step does, clocks.
+// steps that were run by a Kalman filter whose state, the coefficients, walks at random: the latest
+// steps weigh most, and what no step tells of is forgotten slowly (Haykin, Adaptive Filter Theory,
+// ch. 10 and 16). Owns: the fit. Does not know: what a step does, clocks.
 #pragma once
 
 #include <array>

@@ -145,7 +145,7 @@ void Calls::abandon(RunningCall& call) {
   call.abandoned = true;
   call.wake = nullptr;
   call.take();
-  cancel(call);
+  if (call.n_ended < call.call.requests.size()) cancel(call);
 }
 
 void Calls::cancel_all() {

@@ -228,20 +228,27 @@ TEST_P(EngineDeterminism, PreemptionChangesNoByte) {
   options.context = 288;
   const std::vector<Output> expected = run(options, ours);
   options.max_sequences = 4;
-  options.kv_memory = 1;  // the least: one context, which has to do for four
+  options.kv_share = 1e-9;  // the least: one context, which has to do for four
   options.n_threads = 2;
   auto engine = Engine::start(*model_, options);
   ASSERT_TRUE(engine);
-  std::vector<std::unique_ptr<Collector>> others;
+  EngineOptions alone = plain();
+  alone.context = 288;
+  std::vector<Request> requests;
+  std::vector<std::vector<Output>> expected_others;
   for (uint32_t i = 0; i < 3; ++i) {
+    requests.push_back(request_of(prompt_of(*model_, 20, 7 + i), 1.0F, 200));
+    expected_others.push_back(run(alone, requests.back()));
+  }
+  std::vector<std::unique_ptr<Collector>> others;
+  for (const Request& other : requests) {
     others.push_back(std::make_unique<Collector>(1));
-    const Request other = request_of(prompt_of(*model_, 20, 7 + i), 1.0F, 200);
     ASSERT_TRUE((*engine)->submit(other, others.back()->sink()));
   }
   Collector collector(1);
   ASSERT_TRUE((*engine)->submit(ours, collector.sink()));
   EXPECT_EQ(collector.wait(), expected);
-  for (const auto& other : others) EXPECT_EQ(other->wait()[0].tokens.size(), 200U);
+  for (size_t i = 0; i < others.size(); ++i) EXPECT_EQ(others[i]->wait(), expected_others[i]);
   EXPECT_GE((*engine)->metrics().scheduler.preemptions, 1);
 }
 
@@ -254,6 +261,9 @@ TEST_P(EngineDeterminism, FirstSampleOfManyIsTheOnlySample) {
   const std::vector<Output> all = run(options, ours);
   ASSERT_EQ(all.size(), 3U);
   EXPECT_EQ(all[0], expected[0]);
+  options.prefix_cache = false;  // each with K and V of its own
+  options.max_sequences = 1;
+  EXPECT_EQ(run(options, ours), all);
   EXPECT_NE(all[1].tokens, all[0].tokens);
   EXPECT_NE(all[2].tokens, all[1].tokens);
 }
