@@ -1,6 +1,9 @@
 #include "base/thread_team.h"
 
 #include <immintrin.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -40,9 +43,28 @@ bool may_spin(int32_t n_threads) {
   return n_threads <= cpu.affinity && (cpu.quota == 0 || n_threads <= cpu.quota);
 }
 
-struct alignas(64) Line {
+// A number that threads can sleep on until it changes. Whoever changes it makes a system call only
+// if somebody sleeps (std::atomic's notify also does when a thread sleeps on another atomic that
+// shares its waiters, as all atomics at the start of a cache line do in libstdc++ 12).
+struct alignas(64) Signal {
   std::atomic<uint32_t> value{0};
+  std::atomic<int32_t> sleepers{0};
+
+  void sleep_while(uint32_t old) {
+    // Either this thread sees the change below, or who changes the number sees the sleeper.
+    sleepers.fetch_add(1, std::memory_order_seq_cst);
+    while (value.load(std::memory_order_seq_cst) == old)
+      syscall(SYS_futex, &value, FUTEX_WAIT_PRIVATE, old, nullptr, nullptr, 0);
+    sleepers.fetch_sub(1, std::memory_order_relaxed);
+  }
+  // Returns the number as it was.
+  uint32_t add(uint32_t n) { return value.fetch_add(n, std::memory_order_seq_cst); }
+  void wake_all() {
+    if (sleepers.load(std::memory_order_seq_cst) == 0) return;
+    syscall(SYS_futex, &value, FUTEX_WAKE_PRIVATE, INT32_MAX, nullptr, nullptr, 0);
+  }
 };
+static_assert(sizeof(std::atomic<uint32_t>) == sizeof(uint32_t));
 
 }  // namespace
 
@@ -60,14 +82,14 @@ struct ThreadTeam::Impl {
   }
 
   void announce() {
-    epoch.value.fetch_add(1, std::memory_order_release);
-    epoch.value.notify_all();
+    epoch.add(1);
+    epoch.wake_all();
   }
 
   void serve() {
     for (uint32_t seen = 0;;) {
       const auto changed = [&] { return epoch.value.load(std::memory_order_acquire) != seen; };
-      while (!spin_until(spin, changed)) epoch.value.wait(seen, std::memory_order_acquire);
+      while (!spin_until(spin, changed)) epoch.sleep_while(seen);
       seen = epoch.value.load(std::memory_order_acquire);
       if (stop.load(std::memory_order_relaxed)) return;
       compute();
@@ -94,8 +116,7 @@ struct ThreadTeam::Impl {
         continue;
       }
       fn(fn_context, unit * step, std::min(size, (unit + piece) * step));
-      if (done.value.fetch_add(piece, std::memory_order_acq_rel) + piece == all)
-        done.value.notify_one();
+      if (done.add(piece) + piece == all) done.wake_all();
       t = ticket.load(std::memory_order_acquire);
     }
   }
@@ -115,7 +136,7 @@ struct ThreadTeam::Impl {
     const auto finished = [&] { return done.value.load(std::memory_order_acquire) == units_in; };
     while (!spin_until(spin, finished)) {
       const uint32_t so_far = done.value.load(std::memory_order_acquire);
-      if (so_far != units_in) done.value.wait(so_far, std::memory_order_acquire);
+      if (so_far != units_in) done.sleep_while(so_far);
     }
   }
 
@@ -123,8 +144,8 @@ struct ThreadTeam::Impl {
 
   const bool spin;
   const uint32_t shares;  // a claim takes this part of what is left
-  Line epoch;             // changes when there is something to do
-  Line done;              // units of the current job that are finished
+  Signal epoch;           // changes when there is something to do
+  Signal done;            // units of the current job that are finished
   // The current job's number (upper half) and its first unclaimed unit (lower half), or kClosed.
   alignas(64) std::atomic<uint64_t> ticket{0};
   alignas(64) std::atomic<int64_t> n{0};
