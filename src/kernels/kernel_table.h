@@ -37,6 +37,11 @@ struct MatmulTask {
   bool accumulate;
 };
 
+// From this many tokens on, matmul may be a kernel for many (simd/panel_matmul.h), which doesn't
+// accumulate fast. Below, unpacking a tile's weights first doesn't pay (measured: at 32 tokens the
+// kernel for few is 1.2x as fast, at 128 slower by 1.05x).
+inline constexpr int32_t kManyTokens = 64;
+
 struct KernelTable {
   Isa isa = Isa::kRef;
 
@@ -69,7 +74,7 @@ struct KernelTable {
 // The table of an Isa that supported_isas() lists.
 const KernelTable& kernel_table(Isa isa);
 
-// kernels/ref: the slow twin of everything; also what other tables fall back on.
+// kernels/ref: the slow twin of everything.
 const KernelTable& ref_kernels();
 
 }  // namespace farthing

@@ -40,8 +40,8 @@ struct Workspace {
 
 // How a mixer or ffn gets its input from the residual stream, and where its output goes: straight
 // to the residual, or to `delta`, which the next input absorbs. To delta if the model norms it
-// first or has a bias there (so that the order of sums never differs), and if there are many
-// tokens: kernels for those don't add to what is there.
+// first or has a bias there (so that the order of sums never differs), and if there are
+// kManyTokens: kernels for those don't add to what is there.
 struct Residual {
   bool pending = false;       // something lies in delta
   WeightVector pending_norm;  // its norm; may be empty
@@ -55,7 +55,6 @@ struct Residual {
     pending_norm = post_norm;
   }
 };
-inline constexpr int64_t kManyTokens = 32;
 
 // residual += delta, normed, if that is pending, for one token.
 void absorb_delta(const Exec& exec, const Residual& residual, int64_t token, Workspace& ws);

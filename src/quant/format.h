@@ -1,5 +1,5 @@
 // The one table of weight formats: what a GGUF tensor type is called, how large it is, how it decodes.
-// A format is one row here and one file in this folder; formats without a fast kernel are served by kernels/ref.
+// A format is one row here and one file in this folder; every table of kernels serves every format.
 // Source of layouts: ggml's block structs (ggml-common.h) and the PyPI package `gguf`, which makes the goldens.
 #pragma once
 

@@ -197,9 +197,6 @@ struct PanelMatmul {
     }
   }
 
-  // Fewer tokens than this don't pay for the unpacking.
-  static constexpr int32_t kLeastTokens = 32;
-
   // So many tokens that their activations stay in L2 while all tiles go over them; more where a row
   // is so wide that unpacking would take too large a part.
   static int32_t span(int64_t cols) {
@@ -209,7 +206,7 @@ struct PanelMatmul {
   }
 
   static void run(const MatmulTask& task) {
-    if (task.n_tokens < kLeastTokens || task.accumulate) return Small::run(task);
+    if (task.n_tokens < kManyTokens || task.accumulate) return Small::run(task);
     const int32_t whole = task.n_tokens / kActBlockTokens * kActBlockTokens;
     const int32_t step = span(task.cols);
     const int64_t pairs_end = task.tile_begin + (task.tile_end - task.tile_begin) / kTiles * kTiles;
