@@ -49,6 +49,7 @@ uint64_t random_key() {
 struct Active {
   Request request;
   Engine::Sink sink;
+  std::vector<TokenId> banned;  // before min_tokens: what would end it
   std::vector<Stream> streams;  // by sample
   int32_t n_open = 0;           // samples that haven't ended
   int64_t n_computed = 0;       // tokens, again or not
@@ -95,6 +96,7 @@ struct Engine::Impl {
   std::map<RequestId, Active> active;
   EngineMetrics metrics;
   TimePoint charged_until{};          // the machine's time before it is charged or was idle
+  Batch batch;                        // of the step at hand
   std::vector<double> shares;         // of the step's time, by slice
   std::vector<const Sequence*> rows;  // of the logits at hand
   std::vector<Sampled> sampled;
@@ -105,10 +107,10 @@ struct Engine::Impl {
   void loop();
   bool take_mail();  // false: stop
   void step();
-  Batch plan(TimePoint now);
+  void plan(TimePoint now);
   int32_t best_needed_by(const Sequence& sequence, const Request& request) const;
-  void choose(const Batch& batch, const Logits& logits);
-  void account(const Batch& batch, TimePoint began, TimePoint done);
+  void choose(const Logits& logits);
+  void account(TimePoint began, TimePoint done);
   void publish_tokens(TimePoint now);
   // True: the token stops its sequence.
   bool publish_token(const Sequence& sequence, Sampled&& chosen, TimePoint now);
@@ -117,6 +119,7 @@ struct Engine::Impl {
   RequestEnd end_of(RequestId id, Active& entry, TimePoint now);
   void show_metrics();
   bool is_stop(const Request& request, TokenId token) const;
+  std::vector<TokenId> tokens_that_end(const Request& request) const;
 };
 
 Result<std::unique_ptr<Engine>> Engine::start(const LoadedModel& model,
@@ -307,6 +310,7 @@ bool Engine::Impl::take_mail() {
     entry.sink = std::move(submit.sink);
     entry.submitted = submit.at;
     entry.n_open = entry.request.n;
+    if (entry.request.min_tokens > 0) entry.banned = tokens_that_end(entry.request);
     entry.usage.prompt_tokens = static_cast<int32_t>(entry.request.prompt.size());
     entry.streams.assign(static_cast<size_t>(entry.request.n),
                          Stream(model->tokenizer, entry.request));
@@ -319,12 +323,12 @@ bool Engine::Impl::take_mail() {
 
 void Engine::Impl::step() {
   const TimePoint now = Clock::now();
-  const Batch batch = plan(now);
+  plan(now);
   if (!batch.slices.empty()) {
     const Logits logits = runner->forward(batch);
-    choose(batch, logits);
+    choose(logits);
     const TimePoint done = Clock::now();
-    account(batch, now, done);
+    account(now, done);
     publish_tokens(done);
     scheduler->commit(batch, picked);
     last_step = done.time_since_epoch().count();
@@ -332,8 +336,8 @@ void Engine::Impl::step() {
   publish_ended(Clock::now());
 }
 
-Batch Engine::Impl::plan(TimePoint now) {
-  Batch batch = scheduler->plan(now);
+void Engine::Impl::plan(TimePoint now) {
+  scheduler->plan(now, batch);
   for (Slice& slice : batch.slices) {
     Active& entry = active.at(slice.sequence->request);
     if (entry.started == TimePoint{}) {
@@ -342,11 +346,10 @@ Batch Engine::Impl::plan(TimePoint now) {
     }
     if (slice.n_logits > 0) slice.n_best = best_needed_by(*slice.sequence, entry.request);
   }
-  return batch;
 }
 
 // Divides the time since the last step, or since work came, among those that were in this one.
-void Engine::Impl::account(const Batch& batch, TimePoint began, TimePoint done) {
+void Engine::Impl::account(TimePoint began, TimePoint done) {
   scheduler->observe(batch, seconds_between(began, done));
   scheduler->shares(batch, shares);
   const double seconds = seconds_between(charged_until, done);
@@ -384,13 +387,21 @@ bool Engine::Impl::is_stop(const Request& request, TokenId token) const {
   return std::ranges::find(request.stop_tokens, token) != request.stop_tokens.end();
 }
 
+// Those for which is_stop() holds.
+std::vector<TokenId> Engine::Impl::tokens_that_end(const Request& request) const {
+  std::vector<TokenId> tokens = request.stop_tokens;
+  if (!request.ignore_eos)
+    tokens.insert(tokens.end(), model->end_tokens.begin(), model->end_tokens.end());
+  return tokens;
+}
+
 // See Slice::n_best.
 int32_t Engine::Impl::best_needed_by(const Sequence& sequence, const Request& request) const {
   return sequence.n_generated() < request.min_tokens ? 0 : best_needed(request.sampling);
 }
 
 // Chooses a token for every slice with logits, all rows in parallel.
-void Engine::Impl::choose(const Batch& batch, const Logits& logits) {
+void Engine::Impl::choose(const Logits& logits) {
   rows.clear();
   for (const Slice& slice : batch.slices) {
     if (slice.n_logits > 0) rows.push_back(slice.sequence);
@@ -399,16 +410,10 @@ void Engine::Impl::choose(const Batch& batch, const Logits& logits) {
       static_cast<int64_t>(rows.size()), 1, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i) {
           const Sequence& s = *rows[static_cast<size_t>(i)];
-          const Request& request = active.at(s.request).request;
+          const Active& entry = active.at(s.request);
           const std::span<const TokenId> tokens(s.tokens);
-          std::vector<TokenId> banned;
-          if (s.n_generated() < request.min_tokens) {
-            banned = request.stop_tokens;
-            if (!request.ignore_eos) {
-              const auto& ends = model->end_tokens;
-              banned.insert(banned.end(), ends.begin(), ends.end());
-            }
-          }
+          std::span<const TokenId> banned;
+          if (s.n_generated() < entry.request.min_tokens) banned = entry.banned;
           sampled[static_cast<size_t>(i)] =
               sample_token({.logits = logits.all_of(i),
                             .best = logits.best_of(i),
@@ -417,7 +422,7 @@ void Engine::Impl::choose(const Batch& batch, const Logits& logits) {
                             .banned = banned,
                             .sample = s.sample,
                             .position = static_cast<uint32_t>(s.size())},
-                           request.sampling);
+                           entry.request.sampling);
         }
       });
 }

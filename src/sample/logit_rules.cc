@@ -13,10 +13,19 @@ bool in_vocabulary(TokenId id, std::span<const float> logits) {
   return id >= 0 && static_cast<size_t>(id) < logits.size();
 }
 
+// What a thread's tokens are counted in, kept from token to token.
+struct Scratch {
+  std::vector<uint64_t> words;
+  std::vector<TokenId> sorted;
+};
+thread_local Scratch scratch;
+
 // A bit per token: 32 KiB for the largest vocabularies, so that long prompts need no sort.
 class TokenSet {
  public:
-  explicit TokenSet(size_t vocabulary) : words_((vocabulary + 63) / 64) {}
+  explicit TokenSet(size_t vocabulary) : words_(scratch.words) {
+    words_.assign((vocabulary + 63) / 64, 0);
+  }
 
   // False if it was there already.
   bool insert(TokenId id) {
@@ -29,7 +38,7 @@ class TokenSet {
   }
 
  private:
-  std::vector<uint64_t> words_;
+  std::vector<uint64_t>& words_;
 };
 
 void apply_repetition(std::span<float> logits,
@@ -50,7 +59,8 @@ void apply_counts(std::span<float> logits,
                   std::span<const TokenId> output,
                   float frequency,
                   float presence) {
-  std::vector<TokenId> sorted(output.begin(), output.end());
+  std::vector<TokenId>& sorted = scratch.sorted;
+  sorted.assign(output.begin(), output.end());
   std::sort(sorted.begin(), sorted.end());
   for (auto run = sorted.begin(); run != sorted.end();) {
     const auto end = std::upper_bound(run, sorted.end(), *run);

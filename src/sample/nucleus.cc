@@ -5,7 +5,7 @@
 
 namespace farthing {
 
-Candidate nucleus_end(std::vector<Candidate> candidates, double goal) {
+Candidate nucleus_end(std::span<Candidate> candidates, double goal) {
   // Weighted selection: halve the range that holds the end until it is small; linear on average.
   size_t begin = 0;
   size_t end = candidates.size();

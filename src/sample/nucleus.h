@@ -2,14 +2,15 @@
 // Degeneration).
 #pragma once
 
-#include <vector>
+#include <span>
 
 #include "core/top_k.h"
 
 namespace farthing {
 
 // The last of the best ones whose values together reach `goal` (the last of all if they don't): the
-// nucleus is what isn't worse. Needs at least one candidate; no full sort.
-Candidate nucleus_end(std::vector<Candidate> candidates, double goal);
+// nucleus is what isn't worse. Needs at least one candidate and
+// changes their order; no full sort.
+Candidate nucleus_end(std::span<Candidate> candidates, double goal);
 
 }  // namespace farthing

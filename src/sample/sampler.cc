@@ -18,6 +18,15 @@ namespace {
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kGreedyBelow = 1e-5f;
 
+// What a thread's tokens are chosen in: kept, so that a token takes no memory that the one before
+// didn't.
+struct Scratch {
+  std::vector<float> logits;
+  TopK best;
+  std::vector<Candidate> kept, nucleus;
+};
+thread_local Scratch scratch;
+
 // Makes the largest logit finite: plus infinities become 0 and everything else minus infinity.
 float settle_infinities(std::span<float> logits, float largest) {
   if (largest < kInfinity) return largest;
@@ -31,17 +40,29 @@ float weight(float logit, float largest, float inverse_temperature) {
   return x > -100.0f ? std::exp(x) : 0.0f;
 }
 
+// To scratch.kept, by id.
+void top_k(std::span<const float> logits, int32_t k) {
+  scratch.best.start(k);
+  scratch.best.add(logits, 0);
+  const std::span<const Candidate> best = scratch.best.finish();
+  scratch.kept.assign(best.begin(), best.end());
+}
+
 // Natural logarithms of the softmax of unmodified logits, kept while the sampler changes its input.
 class Logprobs {
  public:
   Logprobs(std::span<const float> logits, int32_t n_top)
-      : logits_(logits.begin(), logits.end()), n_top_(n_top), log_sum_(log_sum_exp(logits)) {}
+      : logits_(scratch.logits), n_top_(n_top), log_sum_(log_sum_exp(logits)) {
+    logits_.assign(logits.begin(), logits.end());
+  }
 
   void report(TokenId chosen, Sampled& out) const {
     out.logprob = of(chosen);
-    std::vector<Candidate> top = top_k_of(logits_, n_top_);
-    std::sort(top.begin(), top.end(), better);
-    for (const Candidate& c : top) out.top.push_back(of(c.id));
+    if (n_top_ == 0) return;
+    top_k(logits_, n_top_);
+    std::sort(scratch.kept.begin(), scratch.kept.end(), better);
+    out.top.reserve(scratch.kept.size());
+    for (const Candidate& c : scratch.kept) out.top.push_back(of(c.id));
   }
 
  private:
@@ -52,7 +73,7 @@ class Logprobs {
     return {id, value <= 0 ? static_cast<float>(value) : -kInfinity};
   }
 
-  std::vector<float> logits_;
+  std::vector<float>& logits_;
   int32_t n_top_;
   double log_sum_;
 };
@@ -99,14 +120,13 @@ TokenId draw_unfiltered(std::span<float> logits,
   return last;
 }
 
-// Every token that top-p or min-p could keep, as weights; `total` is the weight of the whole
-// vocabulary.
-std::vector<Candidate> likely_ones(std::span<float> logits,
-                                   float largest,
-                                   float inverse_temperature,
-                                   const SamplingParams& params,
-                                   double& total) {
-  total = 0;
+// Every token that top-p or min-p could keep to scratch.kept, as weights; gives the weight of the
+// whole vocabulary.
+double keep_likely_ones(std::span<float> logits,
+                        float largest,
+                        float inverse_temperature,
+                        const SamplingParams& params) {
+  double total = 0;
   for (float& x : logits) {
     x = weight(x, largest, inverse_temperature);
     total += x;
@@ -118,30 +138,30 @@ std::vector<Candidate> likely_ones(std::span<float> logits,
     floor =
         std::max(floor, 0.5 * (1.0 - params.top_p) * total / static_cast<double>(logits.size()));
   }
-  std::vector<Candidate> likely;
+  scratch.kept.clear();
   for (size_t i = 0; i < logits.size(); ++i) {
-    if (logits[i] > 0 && logits[i] >= floor) likely.push_back({static_cast<TokenId>(i), logits[i]});
+    if (logits[i] > 0 && logits[i] >= floor)
+      scratch.kept.push_back({static_cast<TokenId>(i), logits[i]});
   }
-  return likely;
+  return total;
 }
 
-// Logits to weights; gives their total.
-double to_weights(std::vector<Candidate>& candidates, float largest, float inverse_temperature) {
+// scratch.kept from logits to weights; gives their total.
+double to_weights(float largest, float inverse_temperature) {
   double total = 0;
-  for (Candidate& c : candidates) {
+  for (Candidate& c : scratch.kept) {
     c.value = weight(c.value, largest, inverse_temperature);
     total += c.value;
   }
   return total;
 }
 
-// Of what top-k left, as weights with this total.
-TokenId draw_from(std::vector<Candidate> kept,
-                  double total,
-                  const SamplingParams& params,
-                  double u) {
+// Of what top-k left in scratch.kept, as weights with this total.
+TokenId draw_kept(double total, const SamplingParams& params, double u) {
+  std::vector<Candidate>& kept = scratch.kept;
   if (params.top_p < 1) {
-    const Candidate last = nucleus_end(kept, params.top_p * total);
+    scratch.nucleus = kept;
+    const Candidate last = nucleus_end(scratch.nucleus, params.top_p * total);
     std::erase_if(kept, [&last](const Candidate& c) { return better(last, c); });
   }
   if (params.min_p > 0) {
@@ -158,13 +178,11 @@ TokenId draw_filtered(std::span<float> logits,
                       const SamplingParams& params,
                       double u) {
   if (params.top_k > 0) {
-    std::vector<Candidate> kept = top_k_of(logits, params.top_k);
-    const double total = to_weights(kept, largest, inverse_temperature);
-    return draw_from(std::move(kept), total, params, u);
+    top_k(logits, params.top_k);
+    return draw_kept(to_weights(largest, inverse_temperature), params, u);
   }
-  double total = 0;
-  std::vector<Candidate> kept = likely_ones(logits, largest, inverse_temperature, params, total);
-  return draw_from(std::move(kept), total, params, u);
+  const double total = keep_likely_ones(logits, largest, inverse_temperature, params);
+  return draw_kept(total, params, u);
 }
 
 bool is_greedy(const SamplingParams& params) {
@@ -177,16 +195,16 @@ TokenId pick_best(const SampleInput& input, const SamplingParams& params) {
   if (best == input.best.end()) return 0;  // all are minus infinity
   if (is_greedy(params)) return best->id;
 
-  std::vector<Candidate> kept(input.best.begin(), input.best.end());
+  std::vector<Candidate>& kept = scratch.kept;
+  kept.assign(input.best.begin(), input.best.end());
   float largest = best->value;
   if (largest == kInfinity) {  // see settle_infinities()
     std::erase_if(kept, [](const Candidate& c) { return c.value < kInfinity; });
     for (Candidate& c : kept) c.value = 0;
     largest = 0;
   }
-  const double total = to_weights(kept, largest, 1.0f / params.temperature);
-  return draw_from(
-      std::move(kept), total, params, uniform(params.seed, input.sample, input.position));
+  const double total = to_weights(largest, 1.0f / params.temperature);
+  return draw_kept(total, params, uniform(params.seed, input.sample, input.position));
 }
 
 TokenId pick(const SampleInput& input, const SamplingParams& params) {

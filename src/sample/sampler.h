@@ -35,8 +35,8 @@ struct Sampled {
 // Order, as vLLM: logit bias, penalties, temperature, top-k, top-p (of what top-k left), min-p.
 // Ties go to the lower id. NaN logits count as minus infinity; plus infinities share the whole
 // probability; if all are minus infinity, the lowest id that isn't banned is taken. Ids outside the
-// vocabulary are ignored everywhere. A temperature below 1e-5 is greedy: one pass over the logits,
-// and no allocation unless logprobs are asked for.
+// vocabulary are ignored everywhere. A temperature below 1e-5 is greedy: one pass over the logits.
+// Takes no memory that the same thread's tokens before didn't, but for Sampled::top.
 Sampled sample_token(const SampleInput& input, const SamplingParams& params);
 
 // How many of the best logits are enough for these params if nothing is banned, at most kMostBest;

@@ -16,7 +16,7 @@
 #include "core/top_k.h"
 #include "sample/philox.h"
 
-// Counts allocations of this program, for the promise that greedy makes none.
+// Counts allocations of this program, for the promise that a token needs none.
 namespace {
 std::atomic<int64_t> allocations{0};
 }
@@ -137,17 +137,38 @@ TEST(SamplerTest, GreedyTakesTheLargestAndTheLowerIdOfTies) {
   }
 }
 
-TEST(SamplerTest, GreedyAllocatesNothing) {
+TEST(SamplerTest, OneTokenAfterTheOtherTakesNoMemory) {
+  struct Case {
+    const char* name;
+    SamplingParams params;
+  };
+  SamplingParams filtered{.top_p = 0.9f, .top_k = 40, .min_p = 0.01f};
+  SamplingParams nucleus{.top_p = 0.9f};
+  SamplingParams penalties{.repetition_penalty = 1.1f, .frequency_penalty = 0.5f};
+  SamplingParams logprob;
+  logprob.logprobs = 0;
   std::vector<float> logits(262144, 0.0f);
-  logits[200000] = 1;
-  const std::vector<TokenId> banned = {200000};
-  const std::vector<TokenId> prompt = {1, 2, 3};
-  const SamplingParams params = greedy();
-  const int64_t before = allocations;
-  const TokenId token =
-      sample_token({.logits = logits, .prompt = prompt, .banned = banned}, params).token;
-  EXPECT_EQ(allocations - before, 0);
-  EXPECT_EQ(token, 0);
+  const std::vector<TokenId> banned = {200000}, prompt = {1, 2, 3}, output = {4, 5, 4};
+  for (const Case& c : {Case{"greedy", greedy()},
+                        Case{"plain", {}},
+                        Case{"filtered", filtered},
+                        Case{"nucleus", nucleus},
+                        Case{"penalties", penalties},
+                        Case{"logprob", logprob}}) {
+    int64_t before = 0;
+    for (uint32_t position = 0; position < 4; ++position) {
+      std::ranges::fill(logits, 0.0f);
+      logits[200000] = 1;
+      if (position < 2) before = allocations;  // the first ones may
+      sample_token({.logits = logits,
+                    .prompt = prompt,
+                    .output = output,
+                    .banned = banned,
+                    .position = position},
+                   c.params);
+    }
+    EXPECT_EQ(allocations - before, 0) << c.name;
+  }
 }
 
 TEST(SamplerTest, BadLogits) {

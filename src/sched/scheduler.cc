@@ -111,6 +111,14 @@ void Scheduler::end_sequence(SequenceId id, FinishReason reason) {
 }
 
 Batch Scheduler::plan(TimePoint now) {
+  Batch batch;
+  plan(now, batch);
+  return batch;
+}
+
+void Scheduler::plan(TimePoint now, Batch& batch) {
+  batch.slices.clear();
+  batch.copies.clear();
   for (const auto& entry : waiting_) {
     const double since = seconds_between(entry->waits_since, now);
     entry->waited[static_cast<size_t>(entry->waits_for)] += since;
@@ -120,7 +128,6 @@ Batch Scheduler::plan(TimePoint now) {
   for (size_t i = 0; i < running_.size(); ++i) {
     if (!grow(*running_[i], now)) break;
   }
-  Batch batch;
   Budget left = budget();
   admit(batch, now, left);
   planned_.clear();
@@ -135,7 +142,6 @@ Batch Scheduler::plan(TimePoint now) {
     const Sequence& s = entry->sequence;
     batch.slices.push_back({&s, s.n_stored, count, count == entry->n_left() ? 1 : 0});
   }
-  return batch;
 }
 
 // Prompt tokens of the next step.

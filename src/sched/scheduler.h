@@ -90,8 +90,11 @@ class Scheduler {
   // Ends all of the request's sequences with this reason; unknown ids are ignored.
   void end(RequestId id, FinishReason reason);
 
-  // The next step. Empty if nothing can run. Sequences past their deadline end.
+  // The next step. Empty if nothing can run. Sequences past their deadline end. What is planned
+  // has to be computed and committed: copies of shared blocks are made in that step alone. The
+  // second form takes no memory that `batch` had before.
   Batch plan(TimePoint now);
+  void plan(TimePoint now, Batch& batch);
   // What the planned batch computed: stored positions move on, picked tokens are appended.
   void commit(const Batch& batch, std::span<const Picked> picked);
   // How long the last planned batch took: for the budget.
