@@ -19,7 +19,7 @@ trap 'printf "\n%sinterrupted; run this again to go on%s\n" "$bold" "$off" >&2; 
 
 # What the build needs (configuring finds GoogleTest even where only the program is built), then what only ./check
 # needs: the compiler with the sanitizers and the fuzzer.
-build_packages=(cmake ninja-build g++ pkgconf ccache mold libboost1.81-dev nlohmann-json3-dev libfmt-dev
+build_packages=(cmake ninja-build g++ pkgconf ccache mold libboost1.81-dev libssl-dev nlohmann-json3-dev libfmt-dev
   libspdlog-dev libcli11-dev libtomlplusplus-dev libedit-dev libxxhash-dev prometheus-cpp-dev libgtest-dev libgmock-dev librapidcheck-dev python3 python3-pip)
 test_packages=(clang-19 libclang-rt-19-dev libfuzzer-19-dev)
 

@@ -2,6 +2,7 @@
 #include <poll.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -54,6 +55,7 @@ struct ServeFlags {
   double stall_timeout = 30;
   bool insecure = false;
   std::string api_key_file;
+  TlsFiles tls;
   std::string served_model_name;
   bool strict_model = false;
   std::vector<std::string> cors_origins;
@@ -133,6 +135,10 @@ void add_flags(CLI::App& verb, ServeFlags& flags) {
       ->capture_default_str();
   verb.add_option("--api-key-file", flags.api_key_file, "File with one API key per line")
       ->type_name("FILE");
+  verb.add_option("--tls-cert", flags.tls.certificate, "Serve HTTPS with this certificate (PEM)")
+      ->type_name("FILE");
+  verb.add_option("--tls-key", flags.tls.key, "The certificate's private key (PEM)")
+      ->type_name("FILE");
   add_price_options(verb, flags.price);
   add_choice<bool>(verb,
                    "--metrics-alias",
@@ -165,6 +171,14 @@ Result<std::vector<std::string>> read_keys(const std::string& path) {
   return keys;
 }
 
+// As many files, that is connections, as the system lets this process have.
+void raise_file_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 ServerOptions::Duration milliseconds(double seconds) {
   return ServerOptions::Duration(static_cast<int64_t>(seconds * 1e3));
 }
@@ -182,10 +196,12 @@ std::function<void(ServerOptions::LogLevel, const std::string&)> log_to(
   };
 }
 
-void print_ready(const HttpServer& server, const std::string& model, bool needs_key) {
+void print_ready(const HttpServer& server, const std::string& model, bool tls, bool needs_key) {
   const bool v6 = server.host().find(':') != std::string::npos;
-  const std::string url =
-      fmt::format("http://{}:{}", v6 ? "[" + server.host() + "]" : server.host(), server.port());
+  const std::string url = fmt::format("http{}://{}:{}",
+                                      tls ? "s" : "",
+                                      v6 ? "[" + server.host() + "]" : server.host(),
+                                      server.port());
   fmt::print("farthing serves {} at {}\n", model, url);
   fmt::print(
       "curl {}/v1/chat/completions -H 'Content-Type: application/json'{} -d "
@@ -250,7 +266,9 @@ Status serve(ServeFlags flags) {
       .vllm_metrics = flags.vllm_metrics};
   ServerOptions options{.host = flags.host, .port = static_cast<uint16_t>(flags.port)};
   options.allow_public = flags.insecure || needs_key;
+  options.tls = flags.tls;
   options.handle_signals = true;
+  raise_file_limit();
   options.calls = {.max_seqs = engine_options.max_sequences,
                    .max_queue = flags.max_queue,
                    .max_per_caller = max_per_key,
@@ -259,7 +277,7 @@ Status serve(ServeFlags flags) {
   options.log = log_to(logger);
   FARTHING_TRY(const std::unique_ptr<HttpServer> server,
                HttpServer::start(backend, std::move(routes), std::move(options)));
-  print_ready(*server, backend.info().id, needs_key);
+  print_ready(*server, backend.info().id, !flags.tls.key.empty(), needs_key);
   if (server->run()) return {};
   // Joining an engine that doesn't answer would keep the process for ever.
   logger->error("the engine did not stop within the drain timeout: leaving without it");

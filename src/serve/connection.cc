@@ -66,8 +66,8 @@ ApiError slow_client(std::string_view what) {
 
 }  // namespace
 
-Connection::Connection(asio::ip::tcp::socket socket, ServerContext& server)
-    : socket_(std::move(socket)),
+Connection::Connection(ClientStream::Socket socket, ServerContext& server)
+    : stream_(std::move(socket), server.tls),
       server_(server),
       deadline_(server.io),
       wake_(server.io),
@@ -83,7 +83,12 @@ Connection::~Connection() {
 
 asio::awaitable<void> Connection::run() {
   try {
-    while (co_await serve_one()) {
+    if (co_await shake_hands()) {
+      while (co_await serve_one()) {
+      }
+      busy_ = false;
+      arm(kLingerTime);
+      if (!gone_) co_await stream_.finish();
     }
   } catch (const std::exception& exception) {
     if (server_.options.log) {
@@ -96,10 +101,9 @@ asio::awaitable<void> Connection::run() {
 }
 
 void Connection::close() {
-  boost::system::error_code ignored;
   deadline_.cancel();
   wake_.cancel();
-  socket_.close(ignored);
+  stream_.close();
 }
 
 void Connection::arm(ServerOptions::Duration timeout) {
@@ -108,9 +112,19 @@ void Connection::arm(ServerOptions::Duration timeout) {
     const auto self = weak.lock();
     if (code || !self || self->deadline_.expiry() > asio::steady_timer::clock_type::now()) return;
     self->timed_out_ = true;
-    boost::system::error_code ignored;
-    self->socket_.cancel(ignored);
+    self->stream_.cancel();
   });
+}
+
+asio::awaitable<bool> Connection::shake_hands() {
+  arm(server_.options.header_timeout);
+  const boost::system::error_code code = co_await stream_.handshake();
+  deadline_.cancel();
+  if (code && code != asio::error::operation_aborted && server_.options.log) {
+    server_.options.log(ServerOptions::LogLevel::kInfo,
+                        fmt::format("TLS handshake failed: {}", code.message()));
+  }
+  co_return !code;
 }
 
 asio::awaitable<bool> Connection::serve_one() {
@@ -164,7 +178,7 @@ asio::awaitable<bool> Connection::read_some() {
   if (gone_) co_return false;  // watch() took the end of the stream: it is not told twice
   const size_t room = kBufferLimit - buffer_.size();
   const auto [code, n] =
-      co_await socket_.async_read_some(buffer_.prepare(std::min<size_t>(room, 16384)), kNoThrow);
+      co_await stream_.async_read_some(buffer_.prepare(std::min<size_t>(room, 16384)), kNoThrow);
   buffer_.commit(n);
   co_return !code;
 }
@@ -456,7 +470,7 @@ void Connection::watch() {
   watch_wanted_ = true;
   if (watching_ || gone_ || buffer_.size() >= kBufferLimit / 2) return;
   watching_ = true;
-  socket_.async_read_some(buffer_.prepare(4096),
+  stream_.async_read_some(buffer_.prepare(4096),
                           [self = shared_from_this()](boost::system::error_code code, size_t n) {
                             self->watching_ = false;
                             self->buffer_.commit(n);
@@ -469,8 +483,7 @@ void Connection::watch() {
 asio::awaitable<void> Connection::stop_watching() {
   watch_wanted_ = false;
   if (!watching_) co_return;
-  boost::system::error_code ignored;
-  socket_.cancel(ignored);
+  stream_.cancel();
   while (watching_) co_await asio::post(server_.io, asio::use_awaitable);
 }
 
@@ -481,7 +494,7 @@ asio::awaitable<bool> Connection::send(std::string bytes) {
   while (!rest.empty()) {
     arm(server_.options.stall_timeout);
     const auto [code, n] =
-        co_await socket_.async_write_some(asio::buffer(rest.data(), rest.size()), kNoThrow);
+        co_await stream_.async_write_some(asio::buffer(rest.data(), rest.size()), kNoThrow);
     if (code) co_return false;
     rest.remove_prefix(n);
   }
@@ -512,15 +525,14 @@ asio::awaitable<void> Connection::refuse(Exchange& exchange, ApiError error) {
 // Closing with unread bytes would reset the connection and may destroy the answer before the client
 // reads it.
 asio::awaitable<void> Connection::linger() {
-  boost::system::error_code ignored;
-  socket_.shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
+  stream_.end_of_writing();
   buffer_.clear();
   timed_out_ = false;
   arm(kLingerTime);
   std::array<char, 16384> sink;
   uint64_t total = 0;
   while (total < kLingerBytes && !timed_out_ && !gone_) {
-    const auto [code, n] = co_await socket_.async_read_some(asio::buffer(sink), kNoThrow);
+    const auto [code, n] = co_await stream_.async_read_some(asio::buffer(sink), kNoThrow);
     if (code) break;
     total += n;
   }

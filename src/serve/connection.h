@@ -6,7 +6,6 @@
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
@@ -24,6 +23,7 @@
 
 #include "serve/api_response.h"
 #include "serve/calls.h"
+#include "serve/client_stream.h"
 #include "serve/http_format.h"
 #include "serve/http_server.h"
 #include "serve/http_types.h"
@@ -42,6 +42,7 @@ struct ServerContext {
   const Routes& routes;
   Calls& calls;
   const ServerOptions& options;
+  boost::asio::ssl::context* tls;  // null: plain
   ServerLog& log;
 
   std::mt19937_64 random{std::random_device{}()};  // of ids that only have to differ
@@ -53,7 +54,7 @@ struct ServerContext {
 
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
-  Connection(boost::asio::ip::tcp::socket socket, ServerContext& server);
+  Connection(ClientStream::Socket socket, ServerContext& server);
   ~Connection();
 
   boost::asio::awaitable<void> run();
@@ -76,6 +77,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   };
   enum class Read { kDone, kClosed, kFailed };
 
+  Awaitable<bool> shake_hands();
   Awaitable<bool> serve_one();  // false: close the connection
   Awaitable<Read> read_head(Parser& parser);
   Awaitable<Read> read_body(Parser& parser);
@@ -107,7 +109,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void log(const Exchange& exchange, int status, const ApiResponse* response) const;
   void release_body();
 
-  boost::asio::ip::tcp::socket socket_;
+  ClientStream stream_;
   ServerContext& server_;
   boost::asio::steady_timer deadline_;
   boost::asio::steady_timer wake_;

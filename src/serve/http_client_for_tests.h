@@ -1,9 +1,11 @@
-// A blocking HTTP client on a plain socket that can send anything, also what no client should.
+// A blocking HTTP client on a plain socket, or TLS over it, that can send anything, also what no
+// client should.
 #pragma once
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
 #include <netinet/in.h>
+#include <openssl/ssl.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -34,7 +36,18 @@ class TestClient {
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     connected_ = connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
   }
-  ~TestClient() { close(); }
+  // TLS with whoever is there, whose certificate isn't looked at.
+  bool use_tls() {
+    context_ = SSL_CTX_new(TLS_client_method());
+    tls_ = SSL_new(context_);
+    SSL_set_fd(tls_, fd_);
+    return SSL_connect(tls_) == 1;
+  }
+  ~TestClient() {
+    close();
+    SSL_free(tls_);
+    SSL_CTX_free(context_);
+  }
   TestClient(const TestClient&) = delete;
   TestClient& operator=(const TestClient&) = delete;
 
@@ -47,7 +60,8 @@ class TestClient {
 
   bool send(std::string_view bytes) {
     while (!bytes.empty()) {
-      const ssize_t n = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      const ssize_t n = tls_ ? SSL_write(tls_, bytes.data(), static_cast<int>(bytes.size()))
+                             : ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
       if (n <= 0) return false;
       bytes.remove_prefix(static_cast<size_t>(n));
     }
@@ -75,10 +89,13 @@ class TestClient {
   }
   bool read_more() {
     pollfd waiting{fd_, POLLIN, 0};
-    if (poll(&waiting, 1, timeout_ms_) <= 0) return false;
+    const bool at_hand = tls_ && SSL_pending(tls_) > 0;
+    if (!at_hand && poll(&waiting, 1, timeout_ms_) <= 0) return false;
     char bytes[65536];
-    const ssize_t n = recv(fd_, bytes, sizeof bytes, 0);
+    const ssize_t n =
+        tls_ ? SSL_read(tls_, bytes, sizeof bytes) : recv(fd_, bytes, sizeof bytes, 0);
     if (n <= 0) {
+      said_goodbye_ = tls_ && SSL_get_error(tls_, static_cast<int>(n)) == SSL_ERROR_ZERO_RETURN;
       ended_ = true;
       return false;
     }
@@ -91,6 +108,7 @@ class TestClient {
     }
     return ended_ && buffer_.empty();
   }
+  bool said_goodbye() const { return said_goodbye_; }  // the end of TLS, not of the socket alone
   std::string& buffer() { return buffer_; }
 
   TestResponse read_response(bool head_only = false) {
@@ -156,6 +174,9 @@ class TestClient {
   int timeout_ms_;
   bool connected_ = false;
   bool ended_ = false;
+  SSL_CTX* context_ = nullptr;
+  SSL* tls_ = nullptr;
+  bool said_goodbye_ = false;
   std::string buffer_;
 };
 

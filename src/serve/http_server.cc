@@ -49,9 +49,13 @@ Result<tcp::endpoint> resolve(asio::io_context& io, const ServerOptions& options
 }  // namespace
 
 struct HttpServer::Impl {
-  Impl(Backend& model_backend, RouteOptions route_options, ServerOptions server_options)
-      : context{io, workers, model_backend, routes, calls, options, server_log},
+  Impl(Backend& model_backend,
+       RouteOptions route_options,
+       ServerOptions server_options,
+       std::unique_ptr<asio::ssl::context> tls_context)
+      : context{io, workers, model_backend, routes, calls, options, tls_context.get(), server_log},
         options(std::move(server_options)),
+        tls(std::move(tls_context)),
         io(1),
         routes(model_backend, std::move(route_options)),
         calls(model_backend,
@@ -114,8 +118,9 @@ struct HttpServer::Impl {
                           .message = "too many connections",
                           .code = "overloaded",
                           .retry_after_seconds = 2};
-      // The buffer of a new socket takes this at once.
-      asio::write(socket, asio::buffer(response_bytes(error_reply(busy), frame)), ignored);
+      // The buffer of a new socket takes this at once; a TLS client couldn't read it.
+      if (!tls)
+        asio::write(socket, asio::buffer(response_bytes(error_reply(busy), frame)), ignored);
       return;
     }
     auto connection = std::make_shared<Connection>(std::move(socket), context);
@@ -176,6 +181,7 @@ struct HttpServer::Impl {
   // First, so last destroyed: the event loop takes its connections with it, and they sign off here.
   ServerContext context;
   ServerOptions options;
+  std::unique_ptr<asio::ssl::context> tls;
   ServerLog server_log;
   asio::io_context io;
   Routes routes;
@@ -192,7 +198,9 @@ HttpServer::~HttpServer() = default;
 Result<std::unique_ptr<HttpServer>> HttpServer::start(Backend& backend,
                                                       RouteOptions routes,
                                                       ServerOptions options) {
-  auto impl = std::make_unique<Impl>(backend, std::move(routes), std::move(options));
+  FARTHING_TRY(std::unique_ptr<asio::ssl::context> tls, load_tls(options.tls));
+  auto impl =
+      std::make_unique<Impl>(backend, std::move(routes), std::move(options), std::move(tls));
   FARTHING_TRY_VOID(impl->listen());
   if (impl->options.handle_signals) {
     boost::system::error_code ignored;

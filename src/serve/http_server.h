@@ -14,13 +14,15 @@
 #include "serve/backend.h"
 #include "serve/calls.h"
 #include "serve/routes.h"
+#include "serve/tls.h"
 
 namespace farthing {
 
 struct ServerOptions {
   std::string host = "127.0.0.1";
-  uint16_t port = 8080;         // 0: any free one
-  bool allow_public = false;    // a host that isn't loopback
+  uint16_t port = 8080;       // 0: any free one
+  bool allow_public = false;  // a host that isn't loopback
+  TlsFiles tls;
   bool handle_signals = false;  // SIGTERM and SIGINT drain; a second one cancels what runs
   CallLimits calls;
 
@@ -37,7 +39,7 @@ struct ServerOptions {
   uint64_t body_limit = 8u << 20;      // bytes of one body
   uint64_t bodies_limit = 128u << 20;  // bytes of all bodies being read or parsed
   uint64_t answer_limit = 64u << 20;   // bytes of an answer that isn't streamed
-  int32_t max_connections = 1000;
+  int32_t max_connections = 4096;
 
   enum class LogLevel { kInfo, kWarning };
   std::function<void(LogLevel, const std::string&)> log;  // never content, never keys; HTTP thread
@@ -45,8 +47,8 @@ struct ServerOptions {
 
 class HttpServer {
  public:
-  // kUsage for a public host without allow_public, kNoResource if the address is taken. `backend`
-  // must outlive it.
+  // kUsage for a public host without allow_public, kNoResource if the address is taken,
+  // load_tls()'s errors. `backend` must outlive it.
   static Result<std::unique_ptr<HttpServer>> start(Backend& backend,
                                                    RouteOptions routes,
                                                    ServerOptions options);

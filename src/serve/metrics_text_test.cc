@@ -4,8 +4,13 @@
 
 #include <cmath>
 #include <map>
+#include <regex>
+#include <set>
 #include <sstream>
 #include <string>
+
+#include "base/json.h"
+#include "base/mapped_file.h"
 
 namespace farthing {
 namespace {
@@ -102,6 +107,31 @@ TEST(MetricsText, VllmNames) {
   EXPECT_EQ(s.at("vllm:prompt_tokens_total" + labels + "}"), 50);
   EXPECT_EQ(s.at("vllm:request_success_total" + labels + ",finished_reason=\"stop\"}"), 3);
   EXPECT_EQ(s.at("vllm:time_to_first_token_seconds_count" + labels + "}"), 4);
+}
+
+// docs/grafana.json asks for what there is, and shows all of it.
+TEST(MetricsText, TheDashboardShowsEveryFamily) {
+  MetricsView v = view();
+  MachinePrice price = *rented("EUR", per_hour(Money{3.6}));
+  price.idle_power = price.busy_power = Watts{100};
+  v.ledger = Ledger{.price = price, .elapsed = {36}, .busy = {.prompt = {1}, .completion = {3}}};
+  const std::string text = metrics_text(v);
+  std::set<std::string> families, shown;
+  const std::regex type_line("# TYPE (farthing_[a-z0-9_]+) ");
+  for (std::sregex_iterator it(text.begin(), text.end(), type_line), end; it != end; ++it)
+    families.insert((*it)[1]);
+  const auto file = read_file(FARTHING_SOURCE_DIR "/docs/grafana.json", 1 << 20);
+  ASSERT_TRUE(file);
+  const std::regex name("farthing_[a-z0-9_]+");
+  for (const Json& panel : Json::parse(*file)["panels"]) {
+    if (!panel.contains("targets")) continue;
+    for (const Json& target : panel["targets"]) {
+      const std::string expr = target["expr"];
+      for (std::sregex_iterator it(expr.begin(), expr.end(), name), end; it != end; ++it)
+        shown.insert(std::regex_replace(it->str(), std::regex("_bucket$"), ""));
+    }
+  }
+  EXPECT_EQ(shown, families);
 }
 
 }  // namespace
