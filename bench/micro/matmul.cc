@@ -1,4 +1,4 @@
-// Matrix products of every weight type that has kernels of its own, for 1 to 512 tokens. Weights
+// Matrix products of every weight type, for 1 to 512 tokens. Weights
 // come from memory, as they do in a model, whose layers follow each other: iterations walk over
 // copies that no cache holds.
 #include <fmt/format.h>
@@ -17,16 +17,6 @@
 
 namespace farthing::micro {
 namespace {
-
-constexpr DType kTypes[] = {DType::kQ4_0,
-                            DType::kQ4_1,
-                            DType::kQ5_0,
-                            DType::kQ5_1,
-                            DType::kQ8_0,
-                            DType::kQ4_K,
-                            DType::kQ5_K,
-                            DType::kQ6_K,
-                            DType::kF16};
 
 struct Shape {
   int64_t rows, cols;
@@ -152,13 +142,14 @@ void register_matmul(Isa isa) {
     benchmark::RegisterBenchmark(fmt::format("pack_q8_32/{}/16x{}", isa_name(isa), cols).c_str(),
                                  [=](benchmark::State& state) { run_pack(state, isa, cols); });
   }
-  for (DType type : kTypes) {
+  for (const Format& format : all_formats()) {
+    const DType type = format.type;
     for (const Shape& shape : kShapes) {
       for (int32_t n_tokens : kTokens) {
         benchmark::RegisterBenchmark(
             fmt::format("matmul/{}/{}/{}x{}/tokens:{}",
                         isa_name(isa),
-                        format_of(type).name,
+                        format.name,
                         shape.rows,
                         shape.cols,
                         n_tokens)

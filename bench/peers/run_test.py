@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""bench/peers/run with a made-up peer whose figures are known: usage: run_test.py FARTHING"""
+"""bench/peers/run and serve with a made-up peer whose figures are known: usage: run_test.py FARTHING"""
 
 import json
 import os
@@ -148,6 +148,43 @@ class Run(unittest.TestCase):
     def test_refuses(self):
         for args in (["--jobs", "none"], ["--rounds", "0"], ["--bench-flags", "other=-rtr 1"], ["--depth", "0"]):
             self.assertEqual(self.run_it(self.fake, *args)[0].returncode, 2, args)
+
+
+# farthing itself, by llama-server's flags.
+FAKE_SERVER = """#!/bin/sh
+while [ $# -gt 0 ]; do
+  case $1 in -m) model=$2 ;; -np) seqs=$2 ;; -c) context=$2 ;; --port) port=$2 ;; esac
+  shift 2
+done
+exec FARTHING serve --model $model --max-seqs $seqs --ctx $((context / seqs)) --port $port
+"""
+
+
+class Serve(unittest.TestCase):
+    def test_every_cell_has_both_servers(self):
+        with tempfile.TemporaryDirectory() as folder:
+            peer = script(folder, "llama-server", FAKE_SERVER.replace("FARTHING", os.path.abspath(FARTHING)))
+            raw = pathlib.Path(folder) / "raw.json"
+            command = [sys.executable, str(HERE / "serve"), "--cell", f"{TOY}:2:8:4", "--cell", f"{TOY}:3:8:4:64",
+                       "--farthing", FARTHING, "--llama-server", str(peer), "--rounds", "2", "--requests", "6",
+                       "--json", str(raw)]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            samples = json.loads(raw.read_text())
+            self.assertEqual(list(samples), [f"{TOY.name}, 2 clients, 8 in, 4 out",
+                                             f"{TOY.name}, 3 clients, 64 shared + 8 in, 4 out"])
+            for rounds in samples.values():
+                self.assertEqual([list(r) for r in rounds], [["farthing", "llama-server"], ["llama-server", "farthing"]])
+                for figures in (figures for r in rounds for figures in r.values()):
+                    self.assertEqual((figures["completed"], figures["total_output_tokens"]), (6, 24))
+                    self.assertGreater(figures["peak_mib"], 1)
+            self.assertEqual(done.stdout.count("| **ratio** |"), 2)
+            self.assertNotIn(folder, done.stdout)
+
+    def test_refuses(self):
+        for cell in (f"{TOY}:0:8:4", f"{TOY}:1:8", "no such file:1:8:4", f"{TOY}:1:8:4:5:6"):
+            done = subprocess.run([sys.executable, str(HERE / "serve"), "--cell", cell], capture_output=True, check=False)
+            self.assertEqual(done.returncode, 2, cell)
 
 
 class Report(unittest.TestCase):

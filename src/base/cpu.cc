@@ -156,6 +156,10 @@ int64_t status_bytes(std::string_view key) {
 
 }  // namespace
 
+bool has_cpus_for(const CpuBudget& cpu, int32_t n_threads) {
+  return n_threads <= cpu.affinity && (cpu.quota == 0 || n_threads <= cpu.quota);
+}
+
 CpuBudget cpu_budget(const std::string& root) {
   const std::vector<int> cpus = allowed_cpus();
   CpuBudget budget;

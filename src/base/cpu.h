@@ -18,6 +18,9 @@ struct CpuBudget {
 
 CpuBudget cpu_budget(const std::string& root = "");
 
+// Every one of so many threads has a CPU of its own all the time: only then may it spin while it waits.
+bool has_cpus_for(const CpuBudget& cpu, int32_t n_threads);
+
 struct MemoryBudget {
   int64_t total = 0;            // bytes of the machine
   int64_t cgroup_limit = 0;     // 0: none

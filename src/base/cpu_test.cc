@@ -55,6 +55,24 @@ TEST(Cpu, ResidentMemoryFollowsWhatIsTouched) {
   EXPECT_GE(peak_resident_bytes(), before + static_cast<int64_t>(kBytes) / 2);
 }
 
+TEST(Cpu, ThreadsHaveCpusOfTheirOwnOrShareThem) {
+  struct Case {
+    int32_t affinity;
+    double quota;
+    int32_t n_threads;
+    bool want;
+  };
+  for (const Case& c : {Case{2, 0, 2, true},
+                        Case{2, 0, 3, false},
+                        Case{8, 2, 2, true},
+                        Case{8, 1.5, 2, false},
+                        Case{8, 0.5, 1, false},
+                        Case{1, 0, 1, true}}) {
+    const CpuBudget cpu{.affinity = c.affinity, .quota = c.quota};
+    EXPECT_EQ(has_cpus_for(cpu, c.n_threads), c.want) << c.affinity << ' ' << c.quota;
+  }
+}
+
 TEST(Cpu, NothingReadableMeansNotLimited) {
   const std::string nowhere = "/nonexistent-farthing";
   EXPECT_EQ(cpu_budget(nowhere).quota, 0);

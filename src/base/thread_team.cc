@@ -37,12 +37,6 @@ bool spin_until(bool may_spin, Done done) {
   return done();
 }
 
-// Spinning helps only if every thread has a CPU of its own all the time.
-bool may_spin(int32_t n_threads) {
-  const CpuBudget cpu = cpu_budget();
-  return n_threads <= cpu.affinity && (cpu.quota == 0 || n_threads <= cpu.quota);
-}
-
 // A number that threads can sleep on until it changes. Whoever changes it makes a system call only
 // if somebody sleeps (std::atomic's notify also does when a thread sleeps on another atomic that
 // shares its waiters, as all atomics at the start of a cache line do in libstdc++ 12).
@@ -72,7 +66,7 @@ static_assert(sizeof(std::atomic<uint32_t>) == sizeof(uint32_t));
 // large pieces first, small ones at the end, so that all finish together. Nobody has a share of his
 // own: a worker that the system does not let run delays nothing but the piece it is in.
 struct ThreadTeam::Impl {
-  explicit Impl(int32_t n_threads) : spin(may_spin(n_threads)), shares(2 * n_threads) {
+  explicit Impl(int32_t n_threads) : spin(has_cpus_for(cpu_budget(), n_threads)), shares(2 * n_threads) {
     for (int32_t i = 1; i < n_threads; ++i) workers.emplace_back([this] { serve(); });
   }
   ~Impl() {

@@ -212,7 +212,7 @@ TEST(ThreadTeam, AStalledThreadLeavesTheCommonRestToOthers) {
   ThreadTeam team(2);
   std::atomic<int64_t> of_stalled = 0, of_other = 0;
   team.parallel_for(400, 1, [&](int64_t begin, int64_t end) {
-    if (begin == 0) {  // the static part of the caller
+    if (begin == 0) {  // whoever took the first piece
       std::this_thread::sleep_for(std::chrono::milliseconds(100));
       of_stalled += end - begin;
     } else {

@@ -3,21 +3,6 @@
 #include <algorithm>
 
 namespace farthing {
-namespace {
-
-DType type_in_memory(const TensorView& tensor, WeightMode mode) {
-  switch (mode) {
-    case WeightMode::kF32:
-      return DType::kF32;
-    case WeightMode::kInt8:
-      return DType::kQ8_0;
-    case WeightMode::kNative:
-      break;
-  }
-  return tensor.type;
-}
-
-}  // namespace
 
 ModelCost::ModelCost(const Model& model, WeightMode mode, KVType kv_type) {
   const TensorView* head = model.file.find("output.weight");

@@ -168,9 +168,7 @@ Json machine_report(Isa isa, const MachineSpeed& speed) {
   Json formats = Json::object();
   for (const Format& f : all_formats()) {
     const size_t i = static_cast<size_t>(f.type);
-    const bool fast = table.matmul[i] != ref_kernels().matmul[i];
     formats[std::string(f.name)] = {
-        {"isa", isa_name(fast ? isa : Isa::kRef)},
         {"activations", table.act_format[i] == ActFormat::kF32 ? "f32" : "int8 per 32"}};
   }
   Json kernels = {

@@ -23,7 +23,7 @@ class Binder {
 
   Status matrix(const std::string& name, int64_t cols, int64_t rows, WeightMatrix& out) {
     FARTHING_TRY(const TensorView* tensor, find_matrix(name, cols, rows));
-    out = WeightMatrix{target_type(*tensor), rows, cols, nullptr};
+    out = WeightMatrix{type_in_memory(*tensor, mode_), rows, cols, nullptr};
     packings.push_back({tensor, &out, tiles_bytes});
     tiles_bytes += tiled_bytes(out.type, rows, cols);
     return {};
@@ -80,20 +80,6 @@ class Binder {
                        rows);
     }
     return tensor;
-  }
-
-  DType target_type(const TensorView& tensor) const {
-    switch (mode_) {
-      case WeightMode::kNative:
-        return tensor.type;
-      case WeightMode::kF32:
-        return DType::kF32;
-      // Rows that aren't whole groups of 32 stay as they are, as quantisers of files leave them.
-      case WeightMode::kInt8:
-        return tensor.cols() % format_of(DType::kQ8_0).qblock_values == 0 ? DType::kQ8_0
-                                                                          : tensor.type;
-    }
-    return tensor.type;
   }
 
   const ModelFile& file_;
@@ -248,6 +234,19 @@ Status bind(const ModelSpec& spec, const ModelFile& file, Binder& binder, Weight
 }
 
 }  // namespace
+
+DType type_in_memory(const TensorView& tensor, WeightMode mode) {
+  switch (mode) {
+    case WeightMode::kNative:
+      return tensor.type;
+    case WeightMode::kF32:
+      return DType::kF32;
+    case WeightMode::kInt8:
+      return tensor.cols() % format_of(DType::kQ8_0).qblock_values == 0 ? DType::kQ8_0
+                                                                        : tensor.type;
+  }
+  return tensor.type;
+}
 
 void EmbeddingTable::decode_row(int64_t row, std::byte* scratch, float* out) const {
   const Format& format = format_of(matrix.type);

@@ -20,6 +20,10 @@ namespace farthing {
 
 enum class WeightMode : uint8_t { kNative, kF32, kInt8 };  // --weights
 
+// What a matrix of the file is packed as. With kInt8, rows that aren't whole groups of 32 stay as
+// they are, as quantisers of files leave them.
+DType type_in_memory(const TensorView& tensor, WeightMode mode);
+
 // rows outputs of cols inputs each: out[r] = sum_c weight[r][c] * in[c].
 struct WeightMatrix {
   DType type = DType::kF32;

@@ -10,8 +10,10 @@
 namespace farthing {
 namespace {
 
-// Prompts go on at least so fast, whatever the target for running sequences.
-constexpr int32_t kLeastPrefill = 16;
+// Prompts go on at least so fast, whatever the target for running sequences; and so fast beyond
+// kHastyTokens, where a token may cost as much as all running sequences' together (its attention
+// to thousands of positions).
+constexpr int32_t kLeastPrefill = 16, kLeastOfLong = 2;
 // Tokens of a prompt for which steps may take as long as the target says. Those beyond may only
 // double a step: a prompt of thousands of tokens would hold everybody up for as long as it takes.
 constexpr int32_t kHastyTokens = 256;
@@ -160,12 +162,12 @@ Scheduler::Budget Scheduler::budget() const {
   }
   const int32_t room = most - static_cast<int32_t>(decodes.n_tokens);
   if (options_.itl_target <= 0 || decodes.n_tokens == 0) return {room, room};
-  const auto within = [&](double seconds) {
+  const auto within = [&](double seconds, int32_t least) {
     const int32_t n = step_model_.tokens_beside(decodes, first, seconds, room);
-    return std::max(n, std::min(kLeastPrefill, room));
+    return std::max(n, std::min(least, room));
   };
   const double gentle = std::min(options_.itl_target, kMostStretch * step_model_.seconds(decodes));
-  return {within(options_.itl_target), within(gentle)};
+  return {within(options_.itl_target, kLeastPrefill), within(gentle, kLeastOfLong)};
 }
 
 // How many tokens of each running prompt come into the step, and of `candidate`'s, who would be one

@@ -123,7 +123,8 @@ TEST(MetricsText, TheDashboardShowsEveryFamily) {
   const auto file = read_file(FARTHING_SOURCE_DIR "/docs/grafana.json", 1 << 20);
   ASSERT_TRUE(file);
   const std::regex name("farthing_[a-z0-9_]+");
-  for (const Json& panel : Json::parse(*file)["panels"]) {
+  const Json dashboard = Json::parse(*file);
+  for (const Json& panel : dashboard["panels"]) {
     if (!panel.contains("targets")) continue;
     for (const Json& target : panel["targets"]) {
       const std::string expr = target["expr"];

@@ -188,16 +188,6 @@ struct V256 {
     x = _mm_max_epu32(x, _mm_shuffle_epi32(x, 0x4e));
     return static_cast<uint32_t>(_mm_cvtsi128_si32(_mm_max_epu32(x, _mm_shuffle_epi32(x, 0xb1))));
   }
-  FARTHING_SIMD F sums(const F* a) {
-    const F low = quad_sums(a), high = quad_sums(a + 4);
-    return add(_mm256_permute2f128_ps(low, high, 0x20), _mm256_permute2f128_ps(low, high, 0x31));
-  }
-  // Lane 4p + i: the sum of the 128-bit part p of a[i].
-  FARTHING_SIMD F quad_sums(const F* a) {
-    const F x = add(_mm256_unpacklo_ps(a[0], a[1]), _mm256_unpackhi_ps(a[0], a[1]));
-    const F y = add(_mm256_unpacklo_ps(a[2], a[3]), _mm256_unpackhi_ps(a[2], a[3]));
-    return add(_mm256_shuffle_ps(x, y, 0x44), _mm256_shuffle_ps(x, y, 0xee));
-  }
 };
 
 }  // namespace

@@ -81,13 +81,6 @@ struct V512 {
     return widen_pairs(acc, pair_products(w, a));
 #endif
   }
-#ifdef __AVX512VNNI__
-  // The same with the four bytes already in every lane.
-  FARTHING_SIMD I dot_unsigned(I acc, I w, I a) {
-    __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(w), "v"(a));
-    return acc;
-  }
-#endif
   // w is a signed byte + 128; with VNNI, acc must start at 128 * -sum(a).
   FARTHING_SIMD I dot_biased(I acc, I w, const int8_t* a) {
 #ifdef __AVX512VNNI__
@@ -179,24 +172,6 @@ struct V512 {
   FARTHING_SIMD int32_t sum(I a) { return _mm512_reduce_add_epi32(a); }
   FARTHING_SIMD float largest(F a) { return _mm512_reduce_max_ps(a); }
   FARTHING_SIMD uint32_t largest_unsigned(I a) { return _mm512_reduce_max_epu32(a); }
-  // Lane i: the sum of a[i].
-  FARTHING_SIMD F sums(const F* a) {
-    F quad[4];
-#pragma GCC unroll 4
-    for (int i = 0; i < 4;
-         ++i) {  // quad[i], 128-bit part p: the four sums of part p of a[4i .. 4i+3]
-      const F x = add(_mm512_unpacklo_ps(a[4 * i], a[4 * i + 1]),
-                      _mm512_unpackhi_ps(a[4 * i], a[4 * i + 1]));
-      const F y = add(_mm512_unpacklo_ps(a[4 * i + 2], a[4 * i + 3]),
-                      _mm512_unpackhi_ps(a[4 * i + 2], a[4 * i + 3]));
-      quad[i] = add(_mm512_shuffle_ps(x, y, 0x44), _mm512_shuffle_ps(x, y, 0xee));
-    }
-    const F low = add(_mm512_shuffle_f32x4(quad[0], quad[1], 0x88),
-                      _mm512_shuffle_f32x4(quad[0], quad[1], 0xdd));
-    const F high = add(_mm512_shuffle_f32x4(quad[2], quad[3], 0x88),
-                       _mm512_shuffle_f32x4(quad[2], quad[3], 0xdd));
-    return add(_mm512_shuffle_f32x4(low, high, 0x88), _mm512_shuffle_f32x4(low, high, 0xdd));
-  }
 };
 
 }  // namespace
