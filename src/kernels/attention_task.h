@@ -42,6 +42,12 @@ struct AttentionTask {
   float scale;
   float softcap;
   float* scratch;  // aligned to 64 bytes: attention_scratch_floats() or, for naive, of its own kind
+
+  // For rows(): what segment() gave for segments [0, n_known) and these rows, known_stride floats
+  // from segment to segment.
+  const float* known = nullptr;
+  int64_t known_stride = 0;
+  int32_t n_known = 0;
 };
 
 // head_dim values of one position to its slot of a plane.
@@ -54,9 +60,10 @@ constexpr int32_t attention_begin(int32_t position, int32_t window) {
 
 struct AttentionKernels {
   void (*rows)(const AttentionTask&);  // all of it
-  // The same for one row in two steps, so that several threads can share it: a part of each segment
-  // it sees, into part[n_heads][attention_part_floats()]; then, from the parts of all of them in
-  // order, the output.
+  // The same in two steps: a part of a segment that all rows see something of, into
+  // part[n_rows][n_heads][attention_part_floats()]; then, from the parts of all segments of one
+  // row in order, the output. So several threads can share a row, and rows of several sequences,
+  // whose blocks are the same as far as the segment goes, can be one task of segment().
   void (*segment)(const AttentionTask&, int32_t segment, float* part);
   void (*merge)(const AttentionTask&, const float* parts, int32_t n_segments);
   void (*naive)(const AttentionTask&);  // as rows(), with one softmax over all positions

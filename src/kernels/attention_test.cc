@@ -123,7 +123,7 @@ std::vector<double> exact_attention(const Case& c, const Pool& pool, const std::
   return out;
 }
 
-enum class Way { kRows, kSegments, kNaive };
+enum class Way { kRows, kSegments, kKnown, kNaive };
 
 // Rows [first, first + count) of a case, in one task or row by row and segment by segment, with
 // every buffer exactly as long as it must be.
@@ -160,6 +160,17 @@ std::vector<float> attend(const Case& c,
                      .softcap = c.softcap,
                      .scratch = scratch.as<float>()};
   if (way == Way::kRows) kernels.rows(task);
+  if (way == Way::kKnown) {  // all rows' segments that are whole first, then the rest
+    task.n_known = c.position / kAttentionSegment;
+    task.known_stride = count * c.n_heads * attention_part_floats(c.head_dim);
+    test::Guarded parts(static_cast<size_t>(task.n_known * task.known_stride) * 4);
+    AttentionTask past = task;
+    past.position = task.n_known * kAttentionSegment;
+    for (int32_t s = 0; s < task.n_known; ++s)
+      kernels.segment(past, s, parts.as<float>() + s * task.known_stride);
+    task.known = parts.as<float>();
+    kernels.rows(task);
+  }
   if (way == Way::kNaive) kernels.naive(task);
   if (way == Way::kSegments) {
     task.n_rows = 1;
@@ -251,6 +262,10 @@ TEST(Attention, RowsAreTheSameBitsHoweverTheyAreGroupedOrShared) {
         const auto together = attend(c, pool, table, q, Way::kRows, 0, c.n_rows);
         EXPECT_TRUE(same_bits(together, attend(c, pool, table, q, Way::kSegments, 0, c.n_rows)))
             << what;
+        if (c.window == 0) {
+          EXPECT_TRUE(same_bits(together, attend(c, pool, table, q, Way::kKnown, 0, c.n_rows)))
+              << what;
+        }
         for (int32_t most : {1, 2, 3, 5, 13}) {
           std::vector<float> apart;
           for (int32_t r = 0; r < c.n_rows; r += most) {

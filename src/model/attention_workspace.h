@@ -4,11 +4,13 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "base/buffer.h"
 #include "kernels/attention_task.h"
 #include "model/spec.h"
+#include "model/token_row.h"
 
 namespace farthing {
 
@@ -19,8 +21,9 @@ inline constexpr int32_t kSharedTasksPerThread = 4;
 
 struct AttentionLimits {
   int32_t n_threads = 1;
-  int32_t max_tokens = 512;  // of one batch
-  int32_t context = 8192;    // most positions of a sequence
+  int32_t max_tokens = 512;   // of one batch
+  int32_t context = 8192;     // most positions of a sequence
+  int32_t max_sequences = 1;  // that run at once
   AttentionMode mode = AttentionMode::kFlash;
 };
 
@@ -38,9 +41,23 @@ class AttentionWorkspace {
   float* parts() const { return parts_; }
   int64_t parts_floats() const { return parts_floats_; }
 
+  // Finds, for the batch at hand, rows of several sequences whose pasts begin with the same blocks:
+  // what those have for them is computed for all of them together (Juravsky et al., Hydragen,
+  // arXiv:2402.05099). Layers with a window don't use it.
+  void find_commons(const ModelSpec& spec, std::span<const TokenRow> rows);
+
+  // Rows [row, row + count) all see segments [0, n_segments), in the same blocks.
+  struct Common {
+    int32_t row, count;
+    int32_t n_segments;
+    int64_t first_row;  // of its rows times segments among those of all
+  };
+  std::vector<Common> commons;  // of the batch at hand, in order
+
   // Consecutive rows of one sequence: a task for each KV head.
   struct Run {
     int32_t row, count;
+    const Common* common;  // or null
   };
   std::vector<Run> runs;  // of the batch at hand
 

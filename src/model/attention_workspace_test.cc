@@ -55,7 +55,8 @@ TEST(AttentionWorkspace, ThreadsHaveScratchOfTheirOwnAndRoomForParts) {
   const int32_t queries = 3 * AttentionWorkspace::most_rows(spec.attention(0));
   for (AttentionMode mode : {AttentionMode::kFlash, AttentionMode::kNaive}) {
     for (int32_t n_threads : {1, 2, 7}) {
-      const AttentionLimits limits{n_threads, 512, 8192, mode};
+      const AttentionLimits limits{
+          .n_threads = n_threads, .max_tokens = 512, .context = 8192, .mode = mode};
       const auto w = testing::must(AttentionWorkspace::create(spec, limits));
       const int64_t each = w.scratch(1) - w.scratch(0);
       EXPECT_GE(each,
@@ -72,6 +73,51 @@ TEST(AttentionWorkspace, ThreadsHaveScratchOfTheirOwnAndRoomForParts) {
       }
     }
   }
+}
+
+TEST(AttentionWorkspace, FindsPastsThatBeginAlike) {
+  ModelSpec spec;
+  spec.layers.push_back({});
+  spec.layers[0].mixer = AttentionSpec{.n_heads = 9, .n_kv_heads = 3, .head_dim = 64};
+  constexpr int32_t kBlocks = kAttentionSegment / kKVBlockTokens;
+  // Blocks [0, shared) are alike, the rest its own.
+  const auto sequence = [](int32_t n_blocks, int32_t shared, uint32_t own) {
+    Sequence s;
+    for (int32_t b = 0; b < n_blocks; ++b)
+      s.blocks.push_back({static_cast<uint32_t>(b) + (b < shared ? 0 : own * 1000)});
+    return s;
+  };
+  const Sequence a = sequence(5 * kBlocks, 3 * kBlocks, 1),
+                 b = sequence(4 * kBlocks, 3 * kBlocks, 2),
+                 c = sequence(4 * kBlocks, 2 * kBlocks + 1, 3), d = sequence(4 * kBlocks, 0, 4);
+  const auto found = [&](const std::vector<TokenRow>& rows, int32_t max_sequences = 8) {
+    auto w = testing::must(AttentionWorkspace::create(
+        spec,
+        {.n_threads = 1, .max_tokens = 512, .context = 2048, .max_sequences = max_sequences}));
+    w.find_commons(spec, rows);
+    std::vector<std::array<int32_t, 4>> commons;
+    for (const auto& common : w.commons) {
+      commons.push_back(
+          {common.row, common.count, common.n_segments, static_cast<int32_t>(common.first_row)});
+    }
+    return commons;
+  };
+  using Found = std::vector<std::array<int32_t, 4>>;
+  const int32_t s = kAttentionSegment;
+  EXPECT_EQ(found({{&a, 4 * s}, {&b, 3 * s}}), (Found{{0, 2, 3, 0}}));
+  EXPECT_EQ(found({{&a, 4 * s}, {&b, 3 * s - 1}}), (Found{{0, 2, 2, 0}}));  // 2 whole ones
+  EXPECT_EQ(found({{&a, 4 * s}, {&b, 3 * s + 9}, {&c, 3 * s}}), (Found{{0, 3, 2, 0}}));
+  EXPECT_EQ(found({{&a, 4 * s}, {&d, 3 * s}, {&b, 3 * s}}), Found{});
+  EXPECT_EQ(found({{&d, 900}, {&a, 4 * s}, {&b, 3 * s}, {&b, 3 * s + 1}}), (Found{{1, 3, 3, 0}}));
+  EXPECT_EQ(found({{&a, 4 * s}, {&a, 4 * s + 1}}), Found{});  // one sequence: a run does it
+  EXPECT_EQ(found({{&a, s - 1}, {&b, s - 1}}), Found{});
+  EXPECT_EQ(found({{&a, 4 * s}, {&b, 3 * s}}, /*max_sequences=*/1), Found{});  // no room
+  // No more rows than a task may have; the next ones are another's.
+  const int32_t most = AttentionWorkspace::most_rows(spec.attention(0));
+  std::vector<TokenRow> rows;
+  for (int32_t i = 0; i < most - 1; ++i) rows.push_back({i % 2 == 0 ? &a : &b, 3 * s + i});
+  for (int32_t i = 0; i < 3; ++i) rows.push_back({i % 2 == 0 ? &c : &b, 3 * s});
+  EXPECT_EQ(found(rows, 100), (Found{{0, most, 2, 0}, {most, 2, 2, 2 * most}}));
 }
 
 }  // namespace

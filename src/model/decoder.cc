@@ -16,7 +16,11 @@ namespace {
 constexpr int64_t kHeadTiles = 32;  // even; of a piece of the head: its logits stay in L1 or L2
 
 AttentionLimits attention_limits(const DecoderOptions& options, int32_t n_threads) {
-  return {n_threads, options.max_tokens, options.context, options.attention};
+  return {.n_threads = n_threads,
+          .max_tokens = options.max_tokens,
+          .context = options.context,
+          .max_sequences = options.max_logits,
+          .mode = options.attention};
 }
 
 }  // namespace
@@ -49,6 +53,7 @@ Logits Decoder::forward(const Batch& batch, const KVStore& store) {
   const ModelSpec& spec = model_->spec;
   const KVAccess kv{&store, options_.kv_type, options_.attention, &attention_};
   embed(batch);
+  attention_.find_commons(spec, ws_.rows);
   Residual residual{.eps = spec.rms_eps};
   for (int32_t i = 0; i < spec.n_layers(); ++i) {
     const LayerWeights& w = model_->weights.layers[static_cast<size_t>(i)];

@@ -105,15 +105,45 @@ void find_runs(const Mix& m) {
                                            1,
                                            AttentionWorkspace::most_rows(m.a));
   runs.clear();
+  const auto& commons = m.kv.workspace->commons;
+  auto common = m.a.window > 0 ? commons.end() : commons.begin();
   for (int32_t t = 0; t < m.n_rows(); ++t) {
+    if (common != commons.end() && t == common->row + common->count) ++common;
+    const auto* of = common != commons.end() && t >= common->row ? &*common : nullptr;
     const bool goes_on = t > 0 && m.row(t).sequence == m.row(t - 1).sequence &&
                          m.row(t).position == m.row(t - 1).position + 1;
-    if (goes_on && runs.back().count < most) {
+    if (goes_on && runs.back().count < most && runs.back().common == of) {
       ++runs.back().count;
     } else {
-      runs.push_back({t, 1});
+      runs.push_back({t, 1, of});
     }
   }
+}
+
+// Where the parts of a common's segment and KV head are: [row][head][part].
+float* common_parts(const Mix& m,
+                    const AttentionWorkspace::Common& common,
+                    int32_t segment,
+                    int32_t head) {
+  const int64_t row_floats = m.a.n_heads * attention_part_floats(m.a.head_dim);
+  const int64_t rows = common.first_row + int64_t{segment} * common.count;
+  const int64_t head_floats = row_floats / m.a.n_kv_heads * common.count;
+  return m.kv.workspace->parts() + rows * row_floats + head * head_floats;
+}
+
+void attend_commons(const Mix& m) {
+  const AttentionWorkspace& w = *m.kv.workspace;
+  int64_t n_segments = 0;
+  for (const auto& common : w.commons) n_segments += common.n_segments;
+  for_tasks(m.exec, n_segments * m.a.n_kv_heads, [&](int64_t i, int64_t thread) {
+    const auto head = static_cast<int32_t>(i % m.a.n_kv_heads);
+    auto segment = static_cast<int32_t>(i / m.a.n_kv_heads);
+    auto common = w.commons.begin();
+    for (; segment >= common->n_segments; ++common) segment -= common->n_segments;
+    AttentionTask task = task_for(m, head, common->row, common->count, w.scratch(thread));
+    task.position = common->n_segments * kAttentionSegment;  // all of it is past, for every row
+    m.kernels().segment(task, segment, common_parts(m, *common, segment, head));
+  });
 }
 
 void attend_runs(const Mix& m) {
@@ -121,11 +151,21 @@ void attend_runs(const Mix& m) {
   const auto& runs = m.kv.workspace->runs;
   const auto compute = m.kv.mode == AttentionMode::kFlash ? m.kernels().rows : m.kernels().naive;
   const auto n_runs = static_cast<int64_t>(runs.size());
+  if (!m.kv.workspace->commons.empty() && m.a.window == 0) attend_commons(m);
   // The last first: they see most, and what is left for the end should be small.
   for_tasks(m.exec, n_runs * m.a.n_kv_heads, [&](int64_t i, int64_t thread) {
     const auto& run = runs[static_cast<size_t>(n_runs - 1 - i / m.a.n_kv_heads)];
     const auto head = static_cast<int32_t>(i % m.a.n_kv_heads);
-    compute(task_for(m, head, run.row, run.count, m.kv.workspace->scratch(thread)));
+    AttentionTask task = task_for(m, head, run.row, run.count, m.kv.workspace->scratch(thread));
+    if (run.common) {
+      const int64_t query = int64_t{run.row - run.common->row} * task.n_heads;
+      task.known =
+          common_parts(m, *run.common, 0, head) + query * attention_part_floats(m.a.head_dim);
+      task.known_stride =
+          common_parts(m, *run.common, 1, head) - common_parts(m, *run.common, 0, head);
+      task.n_known = run.common->n_segments;
+    }
+    compute(task);
   });
 }
 

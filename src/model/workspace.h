@@ -11,14 +11,9 @@
 #include "core/batch.h"
 #include "model/linear.h"
 #include "model/spec.h"
+#include "model/token_row.h"
 
 namespace farthing {
-
-// One row of a batch, flattened.
-struct TokenRow {
-  const Sequence* sequence = nullptr;
-  int32_t position = 0;
-};
 
 struct Workspace {
   static Result<Workspace> create(const ModelSpec& spec, int32_t max_tokens, int32_t max_logits);

@@ -222,6 +222,40 @@ TEST_P(EngineDeterminism, AWarmPrefixChangesNoByte) {
   EXPECT_EQ(third_usage.cache_miss, CacheMiss::kNoEntry);
 }
 
+// Requests that run at once and begin alike: their common past is computed for all together.
+TEST_P(EngineDeterminism, ASharedPastChangesNoByte) {
+  const bool is_long = model_->context_length() >= 1024;
+  EngineOptions options = plain();
+  options.context = is_long ? 640 : 288;
+  const int32_t n_shared = is_long ? 560 : 260;
+  const std::vector<TokenId> shared = prompt_of(*model_, n_shared, 3);
+  std::vector<Request> requests;
+  for (int32_t i = 0; i < 5; ++i) {
+    std::vector<TokenId> prompt = shared;
+    const auto own = prompt_of(*model_, 1 + 2 * i, static_cast<uint32_t>(50 + i));
+    prompt.insert(prompt.end(), own.begin(), own.end());
+    requests.push_back(request_of(std::move(prompt), 0.8F, 14));
+  }
+  requests[1].n = 2;
+  std::vector<std::vector<Output>> expected;
+  for (const Request& request : requests) expected.push_back(run(options, request));
+  options.n_threads = 2;
+  options.max_sequences = 6;
+  for (bool prefix_cache : {true, false}) {
+    options.prefix_cache = prefix_cache;
+    auto engine = Engine::start(*model_, options);
+    ASSERT_TRUE(engine);
+    std::vector<std::unique_ptr<Collector>> collectors;
+    for (const Request& request : requests) {
+      collectors.push_back(std::make_unique<Collector>(request.n));
+      EXPECT_TRUE((*engine)->submit(request, collectors.back()->sink()));
+    }
+    for (size_t i = 0; i < requests.size(); ++i)
+      EXPECT_EQ(collectors[i]->wait(), expected[i])
+          << "request " << i << ", cache " << prefix_cache;
+  }
+}
+
 TEST_P(EngineDeterminism, PreemptionChangesNoByte) {
   const Request ours = request_of(prompt_, 0.8F, 60);
   EngineOptions options = plain();

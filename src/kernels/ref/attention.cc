@@ -131,15 +131,26 @@ using Part = std::array<float, attention_part_floats(kMaxHeadDim)>;
 
 template <KVType kType>
 void rows(const AttentionTask& task) {
+  int64_t known_offset = 0;  // of this query in task.known
   for_queries(task, [&](const Query& query) {
     Part sum, part;
+    const auto part_of = [&](int32_t s, float* out) {
+      if (s < task.n_known) {
+        std::copy_n(task.known + s * task.known_stride + known_offset,
+                    attention_part_floats(task.head_dim),
+                    out);
+      } else {
+        attend_segment<kType>(task, query, s, out);
+      }
+    };
     const int32_t first = query.begin / kAttentionSegment;
-    attend_segment<kType>(task, query, first, sum.data());
+    part_of(first, sum.data());
     for (int32_t s = first + 1; s <= query.position / kAttentionSegment; ++s) {
-      attend_segment<kType>(task, query, s, part.data());
+      part_of(s, part.data());
       merge_part(task.head_dim, part.data(), sum.data());
     }
     write(task.head_dim, sum.data(), query.out);
+    known_offset += attention_part_floats(task.head_dim);
   });
 }
 

@@ -268,11 +268,13 @@ struct Attention {
     pack(job);
     const int32_t last = (job.seen().end - 1) / kAttentionSegment;
     for (int32_t s = job.seen().from / kAttentionSegment; s <= last; ++s) {
-      attend(job, segment_of(s));
+      const bool known = s < task.n_known;
+      if (!known) attend(job, segment_of(s));
+      const float* parts = known ? task.known + s * task.known_stride : job.parts;
       for (int32_t i = 0; i < job.queries; ++i) {
         const int32_t first = job.seen(i).from / kAttentionSegment;
         if (s < first || s > (job.seen(i).end - 1) / kAttentionSegment) continue;
-        merge_part(job.parts + i * job.part_stride,
+        merge_part(parts + i * job.part_stride,
                    job.part_stride,
                    s == first,
                    job.merged + i * job.part_stride);
