@@ -14,9 +14,10 @@ namespace {
 // kHastyTokens, where a token may cost as much as all running sequences' together (its attention
 // to thousands of positions).
 constexpr int32_t kLeastPrefill = 16, kLeastOfLong = 2;
-// Tokens of a prompt for which steps may take as long as the target says. Those beyond may only
-// double a step: a prompt of thousands of tokens would hold everybody up for as long as it takes.
-constexpr int32_t kHastyTokens = 256;
+// Tokens of a prompt for which steps may take as long as the target says, if it is not longer than
+// kLongPrompt. All others may only double a step: a prompt of thousands of tokens would hold
+// everybody up for as long as it takes.
+constexpr int32_t kHastyTokens = 256, kLongPrompt = 1024;
 constexpr double kMostStretch = 2;
 // Of a step's prompt tokens, the part that is the oldest prompt's whatever else there is.
 constexpr int32_t kOldestPart = 4;
@@ -183,7 +184,8 @@ std::vector<Scheduler::Allotted> Scheduler::allot(Budget left, Entry* candidate)
   const auto take = [&](Allotted& prompt, int32_t most) {
     const Entry& entry = *prompt.entry;
     const int32_t computed = entry.sequence.n_stored - entry.n_found + prompt.count;
-    const int32_t hasty = std::max(0, kHastyTokens - computed);
+    const bool is_long = computed + entry.n_left() > kLongPrompt;
+    const int32_t hasty = is_long ? 0 : std::max(0, kHastyTokens - computed);
     const int32_t count = std::max(0,
                                    std::min({entry.n_left() - prompt.count,
                                              most,

@@ -539,13 +539,13 @@ TEST(Scheduler, TheTargetForRunningSequencesHolds) {
     steps.push_back(run());
     ASSERT_LT(steps.size(), 3000u);
   }
-  // The first 256 tokens at the target's pace, the others at twice what a step takes alone.
+  // No step takes more than twice what one takes alone, but for those that teach the model.
   int hasty = 0;
   for (size_t i = 3; i < steps.size(); ++i) {
     EXPECT_LE(steps[i], 0.05 * 1.1);
     hasty += steps[i] > 2.2 * alone ? 1 : 0;
   }
-  EXPECT_LE(hasty, 8);
+  EXPECT_LE(hasty, 2);
   // And no slower than the bound allows: 16 tokens a step at least.
   EXPECT_LE(steps.size(), 6000u / 16 + 10);
 }
