@@ -97,7 +97,7 @@ void add_flags(CLI::App& verb, ServeFlags& flags) {
   verb.add_option("--itl-target",
                   flags.itl_target,
                   "Milliseconds between the tokens of running answers that other prompts may not "
-                  "exceed; 0: none")
+                  "exceed, unless a step is half of that without them; 0: none")
       ->check(CLI::Range(0.0, 1e6))
       ->type_name("MS")
       ->capture_default_str();

@@ -14,9 +14,10 @@ namespace {
 // kHastyTokens, where a token may cost as much as all running sequences' together (its attention
 // to thousands of positions).
 constexpr int32_t kLeastPrefill = 16, kLeastOfLong = 2;
-// Tokens of a prompt for which steps may take as long as the target says, if it is not longer than
-// kLongPrompt. All others may only double a step: a prompt of thousands of tokens would hold
-// everybody up for as long as it takes.
+// Prompts may always double a step: a target that running sequences miss on their own must not
+// starve them. Tokens of a prompt for which steps may take as long as the target says, if it is not
+// longer than kLongPrompt: one of thousands of tokens would hold everybody up for as long as it
+// takes.
 constexpr int32_t kHastyTokens = 256, kLongPrompt = 1024;
 constexpr double kMostStretch = 2;
 // Of a step's prompt tokens, the part that is the oldest prompt's whatever else there is.
@@ -167,8 +168,9 @@ Scheduler::Budget Scheduler::budget() const {
     const int32_t n = step_model_.tokens_beside(decodes, first, seconds, room);
     return std::max(n, std::min(least, room));
   };
-  const double gentle = std::min(options_.itl_target, kMostStretch * step_model_.seconds(decodes));
-  return {within(options_.itl_target, kLeastPrefill), within(gentle, kLeastOfLong)};
+  const double doubled = kMostStretch * step_model_.seconds(decodes);
+  return {within(std::max(options_.itl_target, doubled), kLeastPrefill),
+          within(doubled, kLeastOfLong)};
 }
 
 // How many tokens of each running prompt come into the step, and of `candidate`'s, who would be one
