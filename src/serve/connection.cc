@@ -27,6 +27,7 @@ constexpr uint64_t kSkippedBody = 64u
                                   << 10;  // read rather than close when the head alone is refused
 constexpr uint64_t kLingerBytes = 64u << 20;
 constexpr auto kLingerTime = std::chrono::seconds(2);
+constexpr auto kCancelAgain = std::chrono::milliseconds(20);
 
 using Outcome = std::variant<HttpReply, ApiCall>;
 
@@ -113,6 +114,7 @@ void Connection::arm(ServerOptions::Duration timeout) {
     if (code || !self || self->deadline_.expiry() > asio::steady_timer::clock_type::now()) return;
     self->timed_out_ = true;
     self->stream_.cancel();
+    self->arm(kCancelAgain);  // until whoever waits has noticed: see stop_watching()
   });
 }
 
@@ -180,7 +182,7 @@ asio::awaitable<bool> Connection::read_some() {
   const auto [code, n] =
       co_await stream_.async_read_some(buffer_.prepare(std::min<size_t>(room, 16384)), kNoThrow);
   buffer_.commit(n);
-  co_return !code;
+  co_return !code && !timed_out_;
 }
 
 asio::awaitable<Connection::Read> Connection::read_head(Parser& parser) {
@@ -482,9 +484,11 @@ void Connection::watch() {
 
 asio::awaitable<void> Connection::stop_watching() {
   watch_wanted_ = false;
-  if (!watching_) co_return;
-  stream_.cancel();
-  while (watching_) co_await asio::post(server_.io, asio::use_awaitable);
+  // Again and again: a TLS read that had part of a record at hand goes on after a cancel().
+  while (watching_) {
+    stream_.cancel();
+    co_await asio::post(server_.io, asio::use_awaitable);
+  }
 }
 
 // Each piece the client takes buys it another stall timeout.
@@ -495,7 +499,7 @@ asio::awaitable<bool> Connection::send(std::string bytes) {
     arm(server_.options.stall_timeout);
     const auto [code, n] =
         co_await stream_.async_write_some(asio::buffer(rest.data(), rest.size()), kNoThrow);
-    if (code) co_return false;
+    if (code || timed_out_) co_return false;
     rest.remove_prefix(n);
   }
   deadline_.cancel();

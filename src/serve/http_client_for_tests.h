@@ -108,6 +108,21 @@ class TestClient {
     }
     return ended_ && buffer_.empty();
   }
+  // What would go over the wire for these bytes: for tests that send a part of it.
+  std::string records_of(std::string_view bytes) {
+    BIO* socket = SSL_get_wbio(tls_);
+    BIO_up_ref(socket);
+    BIO* memory = BIO_new(BIO_s_mem());
+    SSL_set0_wbio(tls_, memory);
+    SSL_write(tls_, bytes.data(), static_cast<int>(bytes.size()));
+    std::string records(BIO_ctrl_pending(memory), '\0');
+    BIO_read(memory, records.data(), static_cast<int>(records.size()));
+    SSL_set0_wbio(tls_, socket);
+    return records;
+  }
+  void send_raw(std::string_view bytes) {
+    (void)::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+  }
   bool said_goodbye() const { return said_goodbye_; }  // the end of TLS, not of the socket alone
   std::string& buffer() { return buffer_; }
 

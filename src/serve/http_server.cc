@@ -104,7 +104,12 @@ struct HttpServer::Impl {
         co_await pause.async_wait(kNoThrow);
         continue;
       }
-      accept(std::move(socket));
+      try {
+        accept(std::move(socket));
+      } catch (const std::exception& exception) {  // no memory for it: the next one may do better
+        log(ServerOptions::LogLevel::kWarning,
+            fmt::format("connection refused: {}", exception.what()));
+      }
     }
   }
 

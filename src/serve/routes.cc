@@ -369,6 +369,17 @@ HttpReply Routes::health(bool for_new_work, const ServerMoment& moment) const {
   return reply;
 }
 
+// Answers of these two can be many times as large as their requests, and a client that doesn't
+// read keeps them here.
+constexpr size_t kMostText = 4u << 20, kMostTokens = 2u << 20;
+
+ApiError too_large(std::string param, std::string_view what, size_t most) {
+  return {.status = 400,
+          .message = fmt::format("{} would be longer than {}: send less at once", what, most),
+          .param = std::move(param),
+          .code = "answer_too_large"};
+}
+
 // The text stands under three names, as three servers call it: prompt, content, text.
 HttpReply Routes::tokenize(const std::string& text) const {
   return with_fields(text, [this](Fields& body) -> Json {
@@ -393,6 +404,10 @@ HttpReply Routes::tokenize(const std::string& text) const {
       body.fail(to_api_error(tokens.error(), "prompt"));
       return {};
     }
+    if (tokens->size() > kMostTokens) {
+      body.fail(too_large("prompt", "the list of tokens", kMostTokens));
+      return {};
+    }
     return {
         {"tokens", *tokens}, {"count", tokens->size()}, {"max_model_len", backend_.info().context}};
   });
@@ -411,6 +426,8 @@ HttpReply Routes::detokenize(const std::string& text) const {
       body.fail(to_api_error(decoded.error(), "tokens"));
       return {};
     }
+    if (decoded->size() > kMostText) body.fail(too_large("tokens", "the text", kMostText));
+    if (body.failed()) return {};
     return {{"prompt", *decoded}, {"content", *decoded}, {"text", *decoded}};
   });
 }

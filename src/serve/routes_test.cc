@@ -212,6 +212,9 @@ TEST_F(RoutesTest, TokenizeAndBack) {
             Json::parse(R"({"prompt":"Hi","content":"Hi","text":"Hi"})"));
   EXPECT_EQ(post("/detokenize", R"({"tokens":[195]})")["content"], "�");
   EXPECT_EQ(post("/detokenize", R"({"tokens":[]})")["content"], "");
+  const std::string long_text(3u << 20, 'a');  // a token a byte
+  EXPECT_EQ(post("/tokenize", R"({"prompt":")" + long_text + R"("})", 400)["error"]["code"],
+            "answer_too_large");
   EXPECT_EQ(post("/detokenize", R"({"tokens":[999]})", 400)["error"]["param"], "tokens");
   EXPECT_EQ(post("/detokenize", R"({"tokens":"a"})", 400)["error"]["param"], "tokens");
   EXPECT_EQ(post("/detokenize", R"({})", 400)["error"]["param"], "tokens");

@@ -37,7 +37,7 @@ Result<std::unique_ptr<ssl::context>> load_tls(const TlsFiles& files) {
   SSL_CTX* native = context->native_handle();
   SSL_CTX_set_min_proto_version(native, TLS1_2_VERSION);
   SSL_CTX_set_options(native, SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE);
-  SSL_CTX_set_mode(native, SSL_MODE_RELEASE_BUFFERS);  // an idle connection keeps none
+  SSL_CTX_set_mode(native, SSL_MODE_RELEASE_BUFFERS);  // of idle connections; asio keeps its own
   // Or OpenSSL would ask for it on the terminal.
   boost::system::error_code code;
   context->set_password_callback([](size_t, ssl::context::password_purpose) { return ""; }, code);

@@ -113,13 +113,35 @@ TEST_F(TlsTest, LargeBodiesAndAnswersThatCloseSayGoodbye) {
   EXPECT_TRUE(client.said_goodbye());
 }
 
+// While an answer is made, the next request has come in part, cut within a TLS record.
+TEST_F(TlsTest, APartOfARecordHoldsUpNothing) {
+  start_tls();
+  for (size_t cut : {1u, 5u, 100u, 8000u, 12000u}) {
+    TestClient client(port_, 5000), other(port_, 5000);
+    ASSERT_TRUE(client.use_tls());
+    ASSERT_TRUE(other.use_tls());
+    const auto padded = [](std::string_view path, size_t n) {
+      return fmt::format(
+          "GET {} HTTP/1.1\r\nHost: x\r\nX-Padding: {}\r\n\r\n", path, std::string(n, 'a'));
+    };
+    const std::string first = client.records_of(padded("/livez", 9000));
+    const std::string second = client.records_of(padded("/version", 15000));
+    client.send_raw(first + second.substr(0, cut));
+    EXPECT_EQ(client.read_response().status, 200) << cut;
+    ASSERT_TRUE(other.get("/livez"));  // the HTTP thread lives
+    EXPECT_EQ(other.read_response().status, 200) << cut;
+    client.send_raw(second.substr(cut));
+    EXPECT_EQ(client.read_response().status, 200) << cut;
+  }
+}
+
 TEST_F(TlsTest, AClientThatLeavesEndsItsRequest) {
   start_tls();
   {
     TestClient client(port_);
     ASSERT_TRUE(client.use_tls());
-    ASSERT_TRUE(client.post("/v1/completions",
-                            R"({"prompt":"slow","max_tokens":1000000,"stream":true})"));
+    ASSERT_TRUE(
+        client.post("/v1/completions", R"({"prompt":"slow","max_tokens":1000000,"stream":true})"));
     ASSERT_TRUE(client.read_until("data: "));
   }
   EXPECT_TRUE(backend_idle());
