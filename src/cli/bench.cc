@@ -102,7 +102,7 @@ BenchedModel describe(const LoadedModel& loaded, const Bench& bench, const Bench
 
 BenchResult run_tests(Bench& bench,
                       const LoadedModel& loaded,
-                      const ModelCost& cost,
+                      const ModelWork& model,
                       const BenchOptions& options,
                       MachineGauge& gauge,
                       Progress& progress) {
@@ -110,7 +110,7 @@ BenchResult run_tests(Bench& bench,
   for (const BenchTest& test : bench.tests()) {
     const std::string name = fmt::format("{}: {}", loaded.id, test.name());
     progress.show(name);
-    BenchRow row{.cost = cost.of(test, bench.chunk())};
+    BenchRow row{.work = work_of(test, model, bench.chunk())};
     row.samples = bench.run(test, [&](int32_t rep) {
       progress.show(fmt::format("{}, {} of {}", name, rep + 1, options.reps));
       row.roofs.push_back(gauge.measure());
@@ -143,9 +143,8 @@ Status bench(const BenchCommand& command) {
         FARTHING_TRY(machine->before, measure_machine(machine->isa, threads));
         FARTHING_TRY(gauge, MachineGauge::create(machine->isa, threads));
       }
-      const ModelCost cost(
-          *loaded->model, command.model.load.weights, options.runner.decoder.kv_type);
-      results.push_back(run_tests(bench, *loaded, cost, options, *gauge, progress));
+      const ModelWork work(*loaded->model, options.runner.decoder.kv_type);
+      results.push_back(run_tests(bench, *loaded, work, options, *gauge, progress));
     }
     gauge.reset();
     progress.show("measuring the machine again");

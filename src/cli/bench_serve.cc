@@ -97,16 +97,19 @@ Status bench_serve(ServeCommand command) {
   FARTHING_TRY(Interrupts interrupts, Interrupts::create());
   const bool terminal = is_terminal(STDERR_FILENO);
   int32_t shown = -1;
+  bool interrupted = false;
   FARTHING_TRY(const LoadRun run, run_load(target, requests, [&](int32_t n_ended) {
                  if (terminal && std::exchange(shown, n_ended) != n_ended) {
                    fmt::print(stderr, "\r\033[K{} of {} requests", n_ended, requests.size());
                    std::fflush(stderr);
                  }
-                 return !interrupts.take();
+                 interrupted = interrupted || interrupts.take();
+                 return !interrupted;
                }));
   if (terminal) fmt::print(stderr, "\r\033[K");
   const Json result = load_json(run, report);
   FARTHING_TRY_VOID(write_stdout(command.json ? to_text(result, 2) + "\n" : load_table(result)));
+  if (interrupted) return Error{ErrorKind::kInterrupted, ""};
   if (result["completed"] == 0) {
     return runtime_failure("no request was answered; the first one: {}",
                            run.outcomes.front().error);

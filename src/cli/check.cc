@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "base/utf8.h"
+#include "cli/model_options.h"
 #include "cli/output.h"
 #include "cli/verbs.h"
 #include "load/model_file.h"
@@ -87,10 +88,14 @@ void add_check(CLI::App& app, int& exit_code) {
   const auto options = std::make_shared<Options>();
   CLI::App* verb =
       app.add_subcommand("check", "Validate a model file: exit 0 and one line, or 3 and why not");
-  verb->add_option("FILE", options->path, "A GGUF file (any shard of a split one)")->required();
+  verb->add_option(
+          "FILE", options->path, "A GGUF file (any shard of a split one), or smollm2, gemma3")
+      ->required();
   verb->add_flag("--json", options->json, "One JSON object");
   verb->callback([options, &exit_code] {
-    exit_code = check_file(options->path, options->json, stdout, stderr);
+    const auto path = resolve_alias(options->path);
+    exit_code =
+        path ? check_file(*path, options->json, stdout, stderr) : report(path.error(), stderr);
   });
 }
 

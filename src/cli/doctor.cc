@@ -36,12 +36,14 @@ std::string text_of(const Json& report) {
   std::string text = fmt::format("cpu        {}\n", m["cpu"].get<std::string>());
   text += fmt::format(
       "cores      {} of {} CPUs, ", m["physical_cores"].get<int>(), m["cpus"].get<int>());
-  const double quota = m["quota_cpus"].get<double>();
-  text += quota > 0 ? fmt::format("quota {:.2f} CPUs, ", quota) : std::string("no quota, ");
+  const Json& quota = m["quota_cpus"];
+  text += quota.is_null() ? std::string("no quota, ")
+                          : fmt::format("quota {:.2f} CPUs, ", quota.get<double>());
   text += fmt::format("threads {}\n", m["threads"].get<int>());
   text +=
       fmt::format("memory     {}, {} available", gib(m["memory_bytes"]), gib(m["available_bytes"]));
-  if (m["cgroup_limit_bytes"] > 0) text += fmt::format(", limit {}", gib(m["cgroup_limit_bytes"]));
+  if (!m["cgroup_limit_bytes"].is_null())
+    text += fmt::format(", limit {}", gib(m["cgroup_limit_bytes"]));
   text += fmt::format("\n\n{:<22}{:>10}{:>10} threads\n", "at most", 1, all["threads"].get<int>());
   const auto line = [&](const char* what, const char* key) {
     text += fmt::format(

@@ -7,6 +7,7 @@
 
 #include "base/utf8.h"
 #include "cli/memory_need.h"
+#include "cli/model_options.h"
 #include "cli/output.h"
 #include "cli/verbs.h"
 #include "load/model_file.h"
@@ -305,10 +306,14 @@ void add_inspect(CLI::App& app, int& exit_code) {
   };
   const auto options = std::make_shared<Options>();
   CLI::App* verb = app.add_subcommand("inspect", "Show a model file: metadata, tensors, memory");
-  verb->add_option("FILE", options->path, "A GGUF file (any shard of a split one)")->required();
+  verb->add_option(
+          "FILE", options->path, "A GGUF file (any shard of a split one), or smollm2, gemma3")
+      ->required();
   verb->add_flag("--json", options->json, "One JSON object");
   verb->callback([options, &exit_code] {
-    exit_code = inspect_file(options->path, options->json, stdout, stderr);
+    const auto path = resolve_alias(options->path);
+    exit_code =
+        path ? inspect_file(*path, options->json, stdout, stderr) : report(path.error(), stderr);
   });
 }
 

@@ -16,7 +16,7 @@ std::string_view limit_of(const DecodeUse& use) {
 
 }  // namespace
 
-std::optional<DecodeUse> decode_use(const ModelCost& cost,
+std::optional<DecodeUse> decode_use(const ModelWork& model,
                                     const Answer& answer,
                                     const MachineSpeed::Rates& roofs) {
   // The first token came with the prompt.
@@ -24,8 +24,8 @@ std::optional<DecodeUse> decode_use(const ModelCost& cost,
   const double seconds = answer.timings.decode_seconds;
   if (n_decoded < kFewestTokens || seconds <= 0) return std::nullopt;
   if (roofs.read_gb_per_s <= 0 || roofs.int8_gops <= 0) return std::nullopt;
-  const BenchCost work =
-      cost.of({.n_gen = n_decoded, .n_depth = answer.usage.prompt_tokens}, /*chunk=*/1);
+  const Work work =
+      work_of({.n_gen = n_decoded, .n_depth = answer.usage.prompt_tokens}, model, /*chunk=*/1);
   DecodeUse use{.gb_per_s = work.bytes / seconds * 1e-9, .read_roof = roofs.read_gb_per_s};
   use.read_fraction = use.gb_per_s / use.read_roof;
   use.gops = work.operations / seconds * 1e-9;

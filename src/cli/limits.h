@@ -8,7 +8,7 @@
 
 #include "base/json.h"
 #include "cli/generation.h"
-#include "measure/bench_cost.h"
+#include "measure/bench_work.h"
 #include "measure/machine.h"
 
 namespace farthing {
@@ -22,7 +22,7 @@ struct DecodeUse {
 };
 
 // None if too few tokens were decoded to say.
-std::optional<DecodeUse> decode_use(const ModelCost& cost,
+std::optional<DecodeUse> decode_use(const ModelWork& model,
                                     const Answer& answer,
                                     const MachineSpeed::Rates& roofs);
 

@@ -13,19 +13,17 @@ using ::testing::HasSubstr;
 TEST(Limits, CountsWhatTheDecodedTokensRead) {
   const auto model = load_model(FARTHING_SOURCE_DIR "/tests/golden/model/llama-gqa.gguf", {});
   ASSERT_TRUE(model);
-  const ModelCost cost(*(*model)->model, WeightMode::kNative, KVType::kF16);
+  const ModelWork work(*(*model)->model, KVType::kF16);
   Answer answer;
   answer.usage = {.prompt_tokens = 10, .completion_tokens = 21};
   answer.timings = {.decode_seconds = 2};
   const MachineSpeed::Rates roofs{.read_gb_per_s = 4, .int8_gops = 8};
-  const auto use = decode_use(cost, answer, roofs);
+  const auto use = decode_use(work, answer, roofs);
   ASSERT_TRUE(use);
   // Twenty tokens, each behind those before it.
-  BenchCost sum;
+  Work sum;
   for (int32_t i = 0; i < 20; ++i) {
-    const BenchCost one = cost.of({.n_gen = 1, .n_depth = 10 + i}, 1);
-    sum.bytes += one.bytes;
-    sum.operations += one.operations;
+    sum += work_of({.n_gen = 1, .n_depth = 10 + i}, work, 1);
   }
   EXPECT_NEAR(use->gb_per_s, sum.bytes / 2e9, 1e-12 + sum.bytes * 1e-15);
   EXPECT_DOUBLE_EQ(use->read_fraction, use->gb_per_s / 4);
@@ -35,17 +33,17 @@ TEST(Limits, CountsWhatTheDecodedTokensRead) {
 TEST(Limits, SaysNothingOfTooLittle) {
   const auto model = load_model(FARTHING_SOURCE_DIR "/tests/golden/model/llama-gqa.gguf", {});
   ASSERT_TRUE(model);
-  const ModelCost cost(*(*model)->model, WeightMode::kNative, KVType::kF16);
+  const ModelWork work(*(*model)->model, KVType::kF16);
   Answer answer;
   answer.usage = {.prompt_tokens = 10, .completion_tokens = 8};
   answer.timings = {.decode_seconds = 2};
   const MachineSpeed::Rates roofs{.read_gb_per_s = 4, .int8_gops = 8};
-  EXPECT_FALSE(decode_use(cost, answer, roofs));
+  EXPECT_FALSE(decode_use(work, answer, roofs));
   answer.usage.completion_tokens = 9;
-  EXPECT_TRUE(decode_use(cost, answer, roofs));
-  EXPECT_FALSE(decode_use(cost, answer, {}));
+  EXPECT_TRUE(decode_use(work, answer, roofs));
+  EXPECT_FALSE(decode_use(work, answer, {}));
   answer.timings.decode_seconds = 0;
-  EXPECT_FALSE(decode_use(cost, answer, roofs));
+  EXPECT_FALSE(decode_use(work, answer, roofs));
 }
 
 TEST(Limits, NamesTheRoofThatIsMostUsed) {

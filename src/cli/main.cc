@@ -75,6 +75,7 @@ int run(int argc, char** argv) {
   add_serve(app, exit_code);
   add_run(app, exit_code);
   add_perplexity(app, exit_code);
+  add_quality(app, exit_code);
   add_bench(app, exit_code);
   add_tokenize(app, exit_code);
   add_detokenize(app, exit_code);

@@ -7,6 +7,7 @@
 #include <limits>
 #include <optional>
 
+#include "cli/nearest.h"
 #include "kernels/isa.h"
 
 namespace farthing {
@@ -100,7 +101,10 @@ void add_model_options(CLI::App& verb, ModelOptions& options) {
   add_choice<KVType>(verb,
                      "--kv-type",
                      engine.kv_type,
-                     {{"f16", KVType::kF16}, {"bf16", KVType::kBF16}, {"f32", KVType::kF32}},
+                     {{"f16", KVType::kF16},
+                      {"bf16", KVType::kBF16},
+                      {"f32", KVType::kF32},
+                      {"int8", KVType::kInt8}},
                      "Type that keys and values are stored in");
   add_choice<bool>(verb,
                    "--kv-cache",
@@ -130,23 +134,34 @@ void add_model_options(CLI::App& verb, ModelOptions& options) {
       "Type that weights are kept in; native: as in the file");
 }
 
-Result<std::string> resolve_model(const std::string& model) {
+Result<std::string> resolve_alias(const std::string& name) {
   std::error_code error;
   for (const Alias& alias : kAliases) {
-    if (model != alias.name) continue;
+    if (name != alias.name) continue;
     FARTHING_TRY(const std::filesystem::path folder, models_folder());
     std::filesystem::path file = folder / alias.file;
     if (std::filesystem::exists(file, error)) return file.string();
     return bad_input(
         "model {} is not there ({}): run ./quickstart or tools/fetch_model.sh {}, or give --model "
         "a GGUF file",
-        model,
+        name,
         file.string(),
-        model);
+        name);
   }
+  return name;
+}
+
+Result<std::string> resolve_model(const std::string& name) {
+  FARTHING_TRY(std::string model, resolve_alias(name));
+  std::error_code error;
   if (model.empty()) return usage_error("--model is empty: give a GGUF file, smollm2 or gemma3");
   if (!std::filesystem::exists(model, error)) {
-    return bad_input("{}: no such file (--model takes a GGUF file, smollm2 or gemma3)", model);
+    std::vector<std::string> names;
+    for (const Alias& alias : kAliases) names.emplace_back(alias.name);
+    const std::string near = nearest(model, names);
+    return bad_input("{}: no such file{} (--model takes a GGUF file, smollm2 or gemma3)",
+                     model,
+                     near.empty() ? "" : "; did you mean " + near + "?");
   }
   return model;
 }

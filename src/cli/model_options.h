@@ -30,6 +30,8 @@ void add_model_options(CLI::App& verb, ModelOptions& options);
 // The file behind --model. Aliases are files of the models folder: FARTHING_MODELS_DIR, else
 // ${XDG_CACHE_HOME:-~/.cache}/farthing/models. kBadInput, with what to run, if there is none.
 Result<std::string> resolve_model(const std::string& model);
+// The same of an alias; any other name as it is.
+Result<std::string> resolve_alias(const std::string& name);
 
 // "512M", "2G", "1.5GiB", "65536": bytes, units of 1024. kUsage if it is none, or not above 0.
 Result<int64_t> parse_bytes(std::string_view text);

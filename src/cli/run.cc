@@ -54,15 +54,18 @@ Result<std::optional<std::string>> find_prompt(const RunOptions& options) {
 
 std::string answer_json(const Answer& answer,
                         const std::optional<MachinePrice>& price,
-                        const std::optional<DecodeUse>& use) {
+                        const std::optional<DecodeUse>& use,
+                        uint64_t seed) {
   const std::string cost = price ? cost_json(*price, answer.usage, answer.timings) : std::string();
   std::string json = "{\"text\":";
   append_json_string(json, answer.text);
-  json += fmt::format(",\"finish_reason\":\"{}\",\"usage\":{},\"timings\":{},\"limits\":{}}}\n",
-                      finish_reason_name(answer.reason),
-                      usage_json(answer.usage, cost),
-                      timings_json(answer.usage, answer.timings),
-                      use ? limit_json(*use).dump() : "null");
+  json += fmt::format(
+      ",\"finish_reason\":\"{}\",\"usage\":{},\"timings\":{},\"limits\":{},\"seed\":{}}}\n",
+      finish_reason_name(answer.reason),
+      usage_json(answer.usage, cost),
+      timings_json(answer.usage, answer.timings),
+      use ? limit_json(*use).dump() : "null",
+      seed);
   return json;
 }
 
@@ -87,7 +90,8 @@ Status answer_once(Session& session, const RunOptions& options, const std::strin
   // Measured only for somebody who looks: a pipe waits for its end.
   std::optional<DecodeUse> use;
   if (options.json || is_terminal(STDERR_FILENO)) use = session.limits(answer);
-  FARTHING_TRY_VOID(write_stdout(options.json ? answer_json(answer, session.price(), use) : "\n"));
+  FARTHING_TRY_VOID(write_stdout(
+      options.json ? answer_json(answer, session.price(), use, options.sampling.seed) : "\n"));
   const Style style = style_for(STDERR_FILENO);
   fmt::print(stderr,
              "{}{}{}",

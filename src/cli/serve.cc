@@ -28,6 +28,7 @@
 #include "cli/version.h"
 #include "engine/engine.h"
 #include "engine/loaded_model.h"
+#include "measure/machine.h"
 #include "serve/engine_backend.h"
 #include "serve/http_server.h"
 
@@ -183,6 +184,13 @@ ServerOptions::Duration milliseconds(double seconds) {
   return ServerOptions::Duration(static_cast<int64_t>(seconds * 1e3));
 }
 
+// What the machine reads and computes in a second at most: a tenth of a second's look.
+std::optional<Work> peak_of(const Engine& engine) {
+  const auto rates = glance_at_machine(engine.isa(), engine.n_threads());
+  if (!rates) return std::nullopt;  // no memory to spare for it
+  return Work{.bytes = rates->read_gb_per_s * 1e9, .operations = rates->int8_gops * 1e9};
+}
+
 // Lines to stderr. One that would have to wait (a pipe that nobody empties) is dropped instead: the
 // HTTP thread must not stand still for its log. Lines are shorter than PIPE_BUF, so a writable pipe
 // takes one whole.
@@ -259,11 +267,13 @@ Status serve(ServeFlags flags) {
                  .request_timeout_seconds = flags.request_timeout},
       .api_keys = std::move(keys),
       .cors_origins = flags.cors_origins,
+      .own_names_only = !needs_key && !flags.insecure,
       .start_time = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now()),
       .version = version_line(),
       .stall_seconds = flags.stall_timeout,
       .started = started,
-      .vllm_metrics = flags.vllm_metrics};
+      .vllm_metrics = flags.vllm_metrics,
+      .peak = peak_of(*engine)};
   ServerOptions options{.host = flags.host, .port = static_cast<uint16_t>(flags.port)};
   options.allow_public = flags.insecure || needs_key;
   options.tls = flags.tls;

@@ -109,9 +109,8 @@ std::string Session::statistics(const Answer& answer) const {
 std::optional<DecodeUse> Session::limits(const Answer& answer) const {
   const auto roofs = glance_at_machine(engine_->isa(), engine_->n_threads());
   if (!roofs) return std::nullopt;
-  const ModelCost cost(
-      *model_->model, options_->model.load.weights, options_->model.engine.kv_type);
-  return decode_use(cost, answer, *roofs);
+  const ModelWork work(*model_->model, options_->model.engine.kv_type);
+  return decode_use(work, answer, *roofs);
 }
 
 std::string Session::short_statistics(const Answer& answer) const {

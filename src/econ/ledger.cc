@@ -1,20 +1,14 @@
 #include "econ/ledger.h"
 
-#include <algorithm>
-
 namespace farthing {
 
 RequestCost cost_of(const MachinePrice& price, const BusyTime& busy) {
   return {.prompt = price.busy * busy.prompt, .completion = price.busy * busy.completion};
 }
 
-Seconds Ledger::idle_time() const {
-  return std::max(elapsed - busy.total(), Seconds{});
-}
-
 std::optional<Joules> Ledger::energy() const {
   if (price.busy_power <= Watts{}) return std::nullopt;
-  return price.idle_power * idle_time() + price.busy_power * busy.total();
+  return price.idle_power * idle + price.busy_power * busy.total();
 }
 
 std::optional<TokenPrice> Ledger::token_price(Basis basis, Count count) const {

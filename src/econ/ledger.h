@@ -30,13 +30,12 @@ RequestCost cost_of(const MachinePrice& price, const BusyTime& busy);
 // One machine since it began to serve.
 struct Ledger {
   MachinePrice price;
-  Seconds elapsed;
-  BusyTime busy;  // of all requests, <= elapsed
+  Seconds idle;
+  BusyTime busy;  // of all requests
   Tokens prompt;  // served, whether computed or stored
   Tokens completion;
 
-  Seconds idle_time() const;
-  Money idle_cost() const { return price.idle * idle_time(); }
+  Money idle_cost() const { return price.idle * idle; }
   RequestCost used_cost() const { return cost_of(price, busy); }
   Money machine_cost() const { return used_cost().total() + idle_cost(); }
   // With the machine's power, which the price knows or not.

@@ -64,7 +64,7 @@ TEST(MachinePrice, SaysWhichFigureCannotBe) {
 // An hour at 3.60: 0.001 a second. 600 s of prompts, 1200 s of completions, 1800 s idle.
 Ledger an_hour() {
   return {.price = *rented("USD", per_hour(Money{3.6})),
-          .elapsed = hours(1),
+          .idle = {1800},
           .busy = {.prompt = {600}, .completion = {1200}},
           .prompt = {900000},
           .completion = {100000}};

@@ -95,12 +95,13 @@ struct Engine::Impl {
   // The engine thread's own.
   std::map<RequestId, Active> active;
   EngineMetrics metrics;
-  TimePoint charged_until{};          // the machine's time before it is charged or was idle
+
   Batch batch;                        // of the step at hand
   std::vector<double> shares;         // of the step's time, by slice
   std::vector<const Sequence*> rows;  // of the logits at hand
   std::vector<Sampled> sampled;
   std::vector<Picked> picked;
+  ModelWork model_work;
   std::thread thread;
 
   Status validate(const Request& request) const;
@@ -187,6 +188,7 @@ Result<std::unique_ptr<Engine>> Engine::start(const LoadedModel& model,
                                                    .itl_target = options.itl_target,
                                                    .cache_key = random_key()},
                                   *impl->pool);
+  impl->model_work = ModelWork(*model.model, options.kv_type);
   impl->sampled.resize(static_cast<size_t>(options.max_sequences));
   impl->rows.reserve(static_cast<size_t>(options.max_sequences));
   impl->picked.reserve(static_cast<size_t>(options.max_sequences));
@@ -281,7 +283,12 @@ int64_t Engine::workspace_bytes() const {
 }
 
 void Engine::Impl::loop() {
-  charged_until = Clock::now();
+  {
+    const std::lock_guard lock(mutex);
+    metrics.began = metrics.accounted_until = Clock::now();
+    metrics.working = true;  // there may be mail already: then nothing was idle
+    shown_metrics = metrics;
+  }
   while (take_mail()) step();
   for (const auto& [id, request] : active) scheduler->end(id, FinishReason::kCancelled);
   publish_ended(Clock::now());
@@ -293,8 +300,13 @@ bool Engine::Impl::take_mail() {
     std::unique_lock lock(mutex);
     const auto has_work = [&] { return stopping || !mailbox.empty() || !scheduler->idle(); };
     if (!has_work()) {
+      metrics.working = shown_metrics.working = false;
       wake.wait(lock, has_work);
-      charged_until = Clock::now();
+      const TimePoint now = Clock::now();
+      metrics.idle_seconds_accounted = metrics.idle_seconds(now);
+      metrics.accounted_until = now;
+      metrics.working = true;
+      shown_metrics = metrics;
     }
     mail.swap(mailbox);
     if (stopping && mail.empty()) return false;
@@ -352,8 +364,8 @@ void Engine::Impl::plan(TimePoint now) {
 void Engine::Impl::account(TimePoint began, TimePoint done) {
   scheduler->observe(batch, seconds_between(began, done));
   scheduler->shares(batch, shares);
-  const double seconds = seconds_between(charged_until, done);
-  charged_until = done;
+  const double seconds = seconds_between(metrics.accounted_until, done);
+  metrics.accounted_until = done;
   for (size_t i = 0; i < batch.slices.size(); ++i) {
     const Slice& slice = batch.slices[i];
     Active& entry = active.at(slice.sequence->request);
@@ -367,6 +379,9 @@ void Engine::Impl::account(TimePoint began, TimePoint done) {
     metrics.prompt_busy_seconds += prompt;
     metrics.completion_busy_seconds += completion;
   }
+  const Work done_work = model_work.of(batch);
+  metrics.work += done_work;
+  metrics.recent.add(done_work, done);
   metrics.step_time.observe(seconds_between(began, done));
   metrics.step_tokens.observe(batch.n_tokens());
 }
@@ -520,6 +535,12 @@ RequestEnd Engine::Impl::end_of(RequestId id, Active& entry, TimePoint now) {
   timings.decode_seconds = span(entry.first_token, entry.last_token);
   timings.total_seconds = seconds_between(entry.submitted, now);
   metrics.request_latency.observe(timings.total_seconds);
+  metrics.request_prompt_tokens.observe(entry.usage.prompt_tokens);
+  metrics.request_completion_tokens.observe(entry.usage.completion_tokens);
+  if (entry.usage.completion_tokens > 0) {
+    metrics.prefill_time.observe(timings.prefill_seconds);
+    metrics.decode_time.observe(timings.decode_seconds);
+  }
   const auto reason = static_cast<size_t>(entry.timeline.finish);
   ++metrics.requests_finished[reason];
   if (entry.timeline.finish == FinishReason::kCancelled ||

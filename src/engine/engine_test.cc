@@ -148,6 +148,10 @@ TEST(Engine, MetricsAddUp) {
   EXPECT_EQ(m.time_to_first_token.count(), kRequests);
   EXPECT_EQ(m.queue_time.count(), kRequests);
   EXPECT_EQ(m.request_latency.count(), kRequests);
+  EXPECT_EQ(m.prefill_time.count(), kRequests);
+  EXPECT_EQ(m.decode_time.count(), kRequests);
+  EXPECT_EQ(m.request_prompt_tokens.sum, prompt);
+  EXPECT_EQ(m.request_completion_tokens.sum, completion);
   EXPECT_EQ(m.inter_token_latency.count(), completion - kRequests - 1);  // one had two samples
   EXPECT_EQ(m.time_per_output_token.count(), kRequests + 1);
   const SchedulerCounts& s = m.scheduler;
@@ -156,6 +160,80 @@ TEST(Engine, MetricsAddUp) {
   EXPECT_GE(s.prompt_tokens_computed + s.prompt_tokens_cached, prompt);
   EXPECT_EQ(m.kv_blocks_leased, 0);
   EXPECT_EQ(m.step_time.count(), m.step_tokens.count());
+  // Every matrix once a step at least, and twice its weights for every token.
+  const ModelWork work(*toy().model, KVType::kF16);
+  EXPECT_GT(m.work.bytes, static_cast<double>(m.step_tokens.count()) * work.of_weights(1, 0).bytes);
+  EXPECT_GT(m.work.operations, m.step_tokens.sum * work.of_weights(1, 0).operations);
+  EXPECT_GT(m.recent.per_second(Clock::now()).bytes, 0);
+}
+
+TEST(RecentWork, IsTheRateOfTheLastSeconds) {
+  RecentWork recent;
+  TimePoint now{std::chrono::hours(1)};
+  const auto step = std::chrono::milliseconds(10);
+  for (int i = 0; i < 10000; ++i) recent.add({.bytes = 3, .operations = 7}, now += step);
+  EXPECT_NEAR(recent.per_second(now).bytes, 300, 0.3);  // a steady rate shows as it is
+  EXPECT_NEAR(recent.per_second(now).operations, 700, 0.7);
+  EXPECT_NEAR(recent.per_second(now + std::chrono::seconds(10)).bytes, 300 / M_E, 0.3);
+  EXPECT_NEAR(recent.per_second(now + std::chrono::minutes(10)).bytes, 0, 1e-9);
+}
+
+// What requests are charged for that were cut short or lost their blocks counts as well.
+TEST(Engine, BusyTimeOfCancelledAndPreemptedRequestsAddsUp) {
+  EngineOptions options{.n_threads = 1, .context = 256, .max_sequences = 4};
+  // One full context: four sequences of 160 tokens don't fit.
+  options.kv_memory =
+      KVStore::bytes_needed(toy().model->kv_shapes(options.kv_type), 256 / kKVBlockTokens);
+  auto engine = start(options);
+  constexpr int kRequests = 6;
+  std::vector<Listener> listeners(kRequests);
+  for (uint32_t i = 0; i < kRequests; ++i) {
+    const bool cut_short = i == 1;
+    ASSERT_TRUE(engine->submit(request_of(60, 100, i),
+                               [&, cut_short, tell = listeners[i].sink()](Event event) {
+                                 const auto* token = std::get_if<TokenEvent>(&event);
+                                 if (token && cut_short) engine->cancel(token->request);
+                                 tell(std::move(event));
+                               }));
+  }
+  double busy = 0;
+  int n_preempted = 0;
+  for (Listener& listener : listeners) {
+    const Heard heard = listener.wait();
+    busy += heard.timings.prompt_busy_seconds + heard.timings.completion_busy_seconds;
+    n_preempted += heard.timeline.n_preempted;
+  }
+  EXPECT_GT(n_preempted, 0);
+  const EngineMetrics m = engine->metrics();
+  EXPECT_EQ(m.requests_finished[static_cast<size_t>(FinishReason::kCancelled)], 1);
+  EXPECT_NEAR(m.prompt_busy_seconds + m.completion_busy_seconds, busy, 1e-9);
+}
+
+// A counter that fell would look like a restart to whoever reads it.
+TEST(Engine, IdleTimeNeverFallsAndIsTheRestOfAllTime) {
+  auto engine = start(small());
+  std::atomic<bool> done = false;
+  std::thread reader([&] {
+    double before = 0;
+    while (!done) {
+      const TimePoint asked = Clock::now();
+      const double idle = engine->metrics().idle_seconds(asked);
+      EXPECT_GE(idle, before);
+      before = idle;
+    }
+  });
+  for (uint32_t i = 0; i < 60; ++i) {
+    std::this_thread::sleep_for(std::chrono::microseconds(100 * (i % 7)));
+    run(*engine, request_of(3, 1 + static_cast<int32_t>(i % 5), i));
+  }
+  done = true;
+  reader.join();
+  while (engine->metrics().working) std::this_thread::yield();
+  const EngineMetrics m = engine->metrics();
+  const TimePoint now = Clock::now();
+  EXPECT_NEAR(m.idle_seconds(now) + m.prompt_busy_seconds + m.completion_busy_seconds,
+              seconds_between(m.began, now),
+              1e-6);
 }
 
 TEST(Engine, WhatWasComputedForNobodyIsCounted) {
@@ -459,7 +537,7 @@ TEST(Engine, MemoryThatIsNotThereIsRefusedWithTheArithmetic) {
 }
 
 TEST(Engine, EveryKVTypeAndWeightModeRuns) {
-  for (KVType type : {KVType::kF32, KVType::kF16, KVType::kBF16}) {
+  for (KVType type : {KVType::kF32, KVType::kF16, KVType::kBF16, KVType::kInt8}) {
     EngineOptions o = small();
     o.kv_type = type;
     auto engine = start(o);

@@ -4,11 +4,14 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 
+#include "base/clock.h"
 #include "core/event.h"
+#include "model/model_work.h"
 #include "sched/scheduler.h"
 
 namespace farthing {
@@ -40,6 +43,29 @@ inline constexpr std::array kTokenBounds = {
 using TimeHistogram = Histogram<kTimeBounds.size()>;
 using TokenHistogram = Histogram<kTokenBounds.size()>;
 
+// The rate of the last seconds: an exponentially weighted sum of the work over its time constant.
+struct RecentWork {
+  static constexpr double kSeconds = 10;
+  Work sum;
+  TimePoint at{};
+
+  void add(const Work& work, TimePoint now) {
+    const double left = faded(now);
+    sum = {.bytes = sum.bytes * left + work.bytes,
+           .operations = sum.operations * left + work.operations};
+    at = now;
+  }
+  Work per_second(TimePoint now) const {
+    const double left = faded(now) / kSeconds;
+    return {.bytes = sum.bytes * left, .operations = sum.operations * left};
+  }
+
+ private:
+  double faded(TimePoint now) const {
+    return std::exp(-std::max(0.0, seconds_between(at, now)) / kSeconds);
+  }
+};
+
 struct EngineMetrics {
   int64_t requests_received = 0;
   std::array<int64_t, kFinishReasonCount> requests_finished{};
@@ -52,6 +78,11 @@ struct EngineMetrics {
   // (last token - first token) / (tokens - 1), per sample of at least two tokens.
   TimeHistogram time_per_output_token{kTimeBounds};
   TimeHistogram request_latency{kTimeBounds};  // submission to the end, per request
+  // Of requests that had a token: first step to first token, first token to last.
+  TimeHistogram prefill_time{kTimeBounds};
+  TimeHistogram decode_time{kTimeBounds};
+  TokenHistogram request_prompt_tokens{kTokenBounds};      // per request
+  TokenHistogram request_completion_tokens{kTokenBounds};  // per request, all samples
   TimeHistogram step_time{kTimeBounds};
   TokenHistogram step_tokens{kTokenBounds};
 
@@ -63,8 +94,23 @@ struct EngineMetrics {
   int32_t kv_blocks_idle = 0;  // kept for prompts that begin alike
   int32_t kv_blocks_free = 0;
 
+  Work work;          // of all steps
+  RecentWork recent;  // and of the last seconds
+
   double prompt_busy_seconds = 0;  // see Timings; over all requests, also those that still run
   double completion_busy_seconds = 0;
+
+  // The rest of the time since the engine began is idle, and known up to `accounted_until`; what
+  // comes after is idle too unless there is work, whose time counts once its step has ended.
+  TimePoint began{};
+  TimePoint accounted_until{};
+  bool working = false;
+  double idle_seconds_accounted = 0;
+  // At `now`; never less than it was before.
+  double idle_seconds(TimePoint now) const {
+    const TimePoint until = working ? accounted_until : std::max(now, accounted_until);
+    return idle_seconds_accounted + seconds_between(accounted_until, until);
+  }
 };
 
 }  // namespace farthing

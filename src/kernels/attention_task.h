@@ -2,7 +2,7 @@
 //
 // Attention is over the stored K and V, whose planes hold kKVBlockTokens positions each: K
 // transposed, [head_dim][position], so that q.k adds up in lanes that are positions; V
-// [position][head_dim].
+// [position][head_dim]. Scales, where the type has them, go into the scores and into the weights.
 //
 // Exactness: a row's result depends on its q, its position and what is stored, not on which rows
 // share its task nor on who computes which segment. Scores add up in the order of the dimension;

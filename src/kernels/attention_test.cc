@@ -9,13 +9,10 @@
 namespace farthing {
 namespace {
 
-constexpr KVType kTypes[] = {KVType::kF32, KVType::kF16, KVType::kBF16};
+constexpr KVType kTypes[] = {KVType::kF32, KVType::kF16, KVType::kBF16, KVType::kInt8};
 
 DType stored_as(KVType type) {
   return type == KVType::kF32 ? DType::kF32 : type == KVType::kF16 ? DType::kF16 : DType::kBF16;
-}
-int64_t value_bytes(KVType type) {
-  return type == KVType::kF32 ? 4 : 2;
 }
 
 struct Case {
@@ -42,7 +39,7 @@ struct Pool {
       : type(type_in),
         dim(dim_in),
         n_positions(n_positions_in),
-        block_stride(int64_t{kKVBlockTokens} * dim * value_bytes(type)),
+        block_stride(kv_plane_bytes(type, dim)),
         n_blocks(blocks_for(n_positions)),
         k(static_cast<size_t>(n_blocks * block_stride)),
         v(static_cast<size_t>(n_blocks * block_stride)) {
@@ -63,14 +60,19 @@ struct Pool {
   }
   int64_t block(int32_t p) const { return blocks[p / kKVBlockTokens].v * block_stride; }
   float k_at(int32_t p, int32_t i) const {
-    return value(k.data() + block(p), int64_t{i} * kKVBlockTokens + p % kKVBlockTokens);
+    return value(k.data() + block(p), p, int64_t{i} * kKVBlockTokens + p % kKVBlockTokens);
   }
   float v_at(int32_t p, int32_t i) const {
-    return value(v.data() + block(p), int64_t{p % kKVBlockTokens} * dim + i);
+    return value(v.data() + block(p), p, int64_t{p % kKVBlockTokens} * dim + i);
   }
-  float value(const std::byte* plane, int64_t i) const {
+  float value(const std::byte* plane, int32_t p, int64_t i) const {
     float x;
-    format_of(stored_as(type)).decode(plane + i * value_bytes(type), &x, 1);
+    if (type == KVType::kInt8) {
+      uint16_t scale;
+      std::memcpy(&scale, plane + kv_scales_at(type, dim) + 2 * (p % kKVBlockTokens), sizeof scale);
+      return static_cast<float>(static_cast<int8_t>(plane[i])) * f16_to_f32(scale);
+    }
+    format_of(stored_as(type)).decode(plane + i * kv_value_bytes(type), &x, 1);
     return x;
   }
 
@@ -287,17 +289,64 @@ TEST(Attention, ANaNIsSeenFromItsPositionOn) {
   const int32_t bad_row = 11;
   const auto before = static_cast<ptrdiff_t>(bad_row) * c.row_floats();
   const std::vector<float> nans(static_cast<size_t>(c.head_dim), NAN);
-  for (Isa isa : supported_isas()) {
-    const KernelTable& table = kernel_table(isa);
-    Pool pool(KVType::kF16, table, c.last() + 1, c.head_dim);
-    auto want = attend(c, pool, table, q, Way::kRows, 0, c.n_rows);
-    pool.store(table, c.position + bad_row, nans.data(), nans.data());
-    auto got = attend(c, pool, table, q, Way::kRows, 0, c.n_rows);
-    for (size_t i = static_cast<size_t>(before); i < got.size(); ++i)
-      ASSERT_TRUE(std::isnan(got[i])) << isa_name(isa) << " " << i;
-    want.erase(want.begin() + before, want.end());
-    got.erase(got.begin() + before, got.end());
-    EXPECT_TRUE(same_bits(want, got)) << isa_name(isa);
+  for (KVType type : {KVType::kF16, KVType::kInt8})
+    for (Isa isa : supported_isas()) {
+      const KernelTable& table = kernel_table(isa);
+      Pool pool(type, table, c.last() + 1, c.head_dim);
+      auto want = attend(c, pool, table, q, Way::kRows, 0, c.n_rows);
+      pool.store(table, c.position + bad_row, nans.data(), nans.data());
+      auto got = attend(c, pool, table, q, Way::kRows, 0, c.n_rows);
+      for (size_t i = static_cast<size_t>(before); i < got.size(); ++i)
+        ASSERT_TRUE(std::isnan(got[i])) << isa_name(isa) << " " << i;
+      want.erase(want.begin() + before, want.end());
+      got.erase(got.begin() + before, got.end());
+      EXPECT_TRUE(same_bits(want, got)) << isa_name(isa);
+    }
+}
+
+// Every value within half a step of its own, no step longer than it must be; the same bytes from
+// every Isa; nothing else is written.
+TEST(StoreKV, Int8RoundsToTheNearestStep) {
+  for (int32_t n : {1, 8, 13, 16, 64, 77, 128, 150, 512}) {
+    for (float size : {1e-6f, 0.02f, 1.0f, 300.0f, 1e5f}) {
+      std::vector<float> x = test::random_floats(n, 12, size);
+      if (n > 8) x[3] = 0, x[4] = -0.0f, x[5] = -1.25f * size;
+      if (n == 77) x.assign(x.size(), 0);
+      const auto plane = static_cast<size_t>(kv_plane_bytes(KVType::kInt8, n));
+      float amax = 0;
+      for (float v : x) amax = std::max(amax, std::fabs(v));
+      for (int32_t slot : {0, 5, kKVBlockTokens - 1}) {
+        std::vector<std::byte> want_k, want_v;
+        for (Isa isa : supported_isas()) {
+          const auto what = testing::Message() << isa_name(isa) << " n " << n << " size " << size;
+          test::Guarded k(plane), v(plane);
+          std::memset(k.data(), 0x5a, plane);
+          std::memset(v.data(), 0x5a, plane);
+          const auto type = static_cast<size_t>(KVType::kInt8);
+          kernel_table(isa).store_k[type](x.data(), n, k.data(), slot);
+          kernel_table(isa).store_v[type](x.data(), n, v.data(), slot);
+          if (want_k.empty()) {
+            want_k.assign(k.data(), k.data() + plane);
+            want_v.assign(v.data(), v.data() + plane);
+            uint16_t bits;
+            std::memcpy(&bits, k.data() + kv_scales_at(KVType::kInt8, n) + 2 * slot, 2);
+            const float scale = f16_to_f32(bits);
+            EXPECT_GE(scale * 127, amax) << what;
+            EXPECT_LE(scale * 127, amax * 1.001f + 127 * 0x1p-24f) << what;
+            size_t written = 0;
+            for (int32_t i = 0; i < n; ++i) {
+              const auto q = static_cast<int8_t>(k.data()[i * kKVBlockTokens + slot]);
+              EXPECT_EQ(q, static_cast<int8_t>(v.data()[slot * n + i])) << what;
+              EXPECT_NEAR(q * scale, x[i], scale * 0.5001f) << what << " at " << i;
+            }
+            for (const std::byte b : want_k) written += b != std::byte{0x5a} ? 1 : 0;
+            EXPECT_LE(written, static_cast<size_t>(n + 2)) << what;
+          }
+          EXPECT_EQ(std::memcmp(want_k.data(), k.data(), plane), 0) << what;
+          EXPECT_EQ(std::memcmp(want_v.data(), v.data(), plane), 0) << what;
+        }
+      }
+    }
   }
 }
 
@@ -305,9 +354,9 @@ TEST(StoreKV, EveryIsaStoresTheReferencesBytes) {
   std::vector<float> x = test::random_floats(150, 11);
   x[0] = 1e-8f, x[1] = 65519.9f, x[2] = 65520.0f, x[3] = -0.0f, x[4] = INFINITY, x[5] = 3e-5f,
   x[6] = 1.00048828125f;
-  for (KVType kv_type : kTypes) {
+  for (KVType kv_type : {KVType::kF32, KVType::kF16, KVType::kBF16}) {
     const auto type = static_cast<size_t>(kv_type);
-    const int64_t size = value_bytes(kv_type);
+    const int64_t size = kv_value_bytes(kv_type);
     for (int32_t n : {1, 8, 13, 16, 64, 77, 150}) {
       const size_t plane = static_cast<size_t>(kv_plane_bytes(kv_type, n));
       std::vector<std::byte> want(static_cast<size_t>(n * size));

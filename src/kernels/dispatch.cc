@@ -76,6 +76,7 @@ KernelTable make_table(Isa isa, const MatmulFns& matmul, const RowFns& rows) {
   table.silu_mul = rows.silu_mul;
   table.gelu_mul = rows.gelu_mul;
   table.add = rows.add;
+  table.soft_cap = rows.soft_cap;
   return table;
 }
 

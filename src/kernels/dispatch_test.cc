@@ -55,7 +55,7 @@ TEST(Dispatch, EveryTableIsComplete) {
       EXPECT_NE(a.naive, nullptr);
     }
     EXPECT_NE(t.rope, nullptr);
-    EXPECT_TRUE(t.pack_q8_32 && t.rms_norm && t.silu_mul && t.gelu_mul && t.add);
+    EXPECT_TRUE(t.pack_q8_32 && t.rms_norm && t.silu_mul && t.gelu_mul && t.add && t.soft_cap);
   }
 }
 

@@ -69,6 +69,8 @@ struct KernelTable {
                    int64_t n,
                    float* out) = nullptr;  // tanh form
   void (*add)(const float* x, int64_t n, float* inout) = nullptr;
+  // cap * tanh(x / cap), cap > 0 (Gemma 2, arXiv:2408.00118).
+  void (*soft_cap)(float cap, int64_t n, float* inout) = nullptr;
 };
 
 // The table of an Isa that supported_isas() lists.

@@ -354,6 +354,13 @@ TEST(Rows, EveryIsaMatchesTheReferenceAndItsBounds) {
       ref_kernels().add(x.as<float>(), n, want.data());
       table.add(x.as<float>(), n, out.as<float>());
       compare("add", 0);
+      want = a;
+      std::memcpy(out.data(), a.data(), bytes);
+      ref_kernels().soft_cap(30, n, want.data());
+      table.soft_cap(30, n, out.as<float>());
+      for (int64_t i = 0; i < n; ++i) {
+        ASSERT_NEAR(out.as<float>()[i], want[i], 30 * 3e-7) << "soft_cap x " << a[i];
+      }
     }
   }
 }

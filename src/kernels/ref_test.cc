@@ -113,6 +113,9 @@ TEST(Ref, RowFunctionsAreTheirDefinitions) {
   out = y;
   ref.add(x.data(), n, out.data());
   for (int64_t i = 0; i < n; ++i) EXPECT_EQ(out[i], x[i] + y[i]);
+  out = x;
+  ref.soft_cap(1.5f, n, out.data());
+  for (int64_t i = 0; i < n; ++i) EXPECT_NEAR(out[i], 1.5 * std::tanh(x[i] / 1.5), 1e-6);
 }
 
 }  // namespace

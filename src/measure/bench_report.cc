@@ -66,11 +66,11 @@ Use use_of(const BenchRow& row) {
   using Rates = MachineSpeed::Rates;
   CHECK(row.roofs.size() == row.samples.ns.size() + 1);
   const double ns = std::max(1.0, nanoseconds(row.samples).mean);
-  return {.gb_per_s = row.cost.bytes / ns,
-          .gops = row.cost.operations / ns,
-          .read_fraction = fraction(row, row.cost.bytes, &Rates::read_gb_per_s),
-          .int8_fraction = fraction(row, row.cost.operations, &Rates::int8_gops),
-          .f32_fraction = fraction(row, row.cost.operations, &Rates::f32_gflops)};
+  return {.gb_per_s = row.work.bytes / ns,
+          .gops = row.work.operations / ns,
+          .read_fraction = fraction(row, row.work.bytes, &Rates::read_gb_per_s),
+          .int8_fraction = fraction(row, row.work.operations, &Rates::int8_gops),
+          .f32_fraction = fraction(row, row.work.operations, &Rates::f32_gflops)};
 }
 
 Json roofs_json(const std::vector<MachineSpeed::Rates>& roofs) {
@@ -140,8 +140,8 @@ Json row_json(const BenchedModel& model,
           {"samples_ts", rates_of(row.samples)},
           {"kv_bytes", model.kv_bytes},
           {"workspace_bytes", model.workspace_bytes},
-          {"bytes_per_token", row.cost.bytes / n_tokens},
-          {"ops_per_token", row.cost.operations / n_tokens},
+          {"bytes_per_token", row.work.bytes / n_tokens},
+          {"ops_per_token", row.work.operations / n_tokens},
           {"read_gb_per_s", use.gb_per_s},
           {"read_fraction", use.read_fraction},
           {"gops", use.gops},

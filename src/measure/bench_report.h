@@ -9,7 +9,7 @@
 #include "base/json.h"
 #include "kernels/isa.h"
 #include "measure/bench.h"
-#include "measure/bench_cost.h"
+#include "measure/bench_work.h"
 #include "measure/machine.h"
 
 namespace farthing {
@@ -30,7 +30,7 @@ struct BenchedModel {
 
 struct BenchRow {
   BenchSamples samples;
-  BenchCost cost;
+  Work work;
   // Of the threads used, before each repetition and after the last: a repetition is held against
   // the mean of its neighbours, a row against the median of its repetitions.
   std::vector<MachineSpeed::Rates> roofs;

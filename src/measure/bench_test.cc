@@ -3,8 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "measure/bench_cost.h"
 #include "measure/bench_report.h"
+#include "measure/bench_work.h"
 #include "model/forward_for_tests.h"
 
 namespace farthing {
@@ -107,36 +107,37 @@ TEST(Bench, RefusesWhatTheModelHasNoContextFor) {
 }
 
 // llama-plain: d_model 64, 2 layers of 4 heads of 16, d_ff 128, vocabulary 384; every matrix F16.
-TEST(BenchCost, OfAToyByHand) {
+TEST(BenchWork, OfAToyByHand) {
   constexpr double kLayers = 2 * (4 * 64 * 64 + 3 * 64 * 128);  // weights
   constexpr double kHead = 384 * 64;
   constexpr double kPosition = 2 * 2 * 64;  // values of K and V
   const auto model = toy("llama-plain");
-  const ModelCost f16(*model, WeightMode::kNative, KVType::kF16);
+  const ModelWork f16(*model, KVType::kF16);
 
-  const BenchCost single = f16.of({.n_gen = 1, .n_depth = 9}, 512);
+  const Work single = work_of({.n_gen = 1, .n_depth = 9}, f16, 512);
   EXPECT_EQ(single.bytes, 2 * (kLayers + kHead + 10 * kPosition));
   EXPECT_EQ(single.operations, 2 * (kLayers + kHead));
 
-  const BenchCost batch = f16.of({.n_gen = 2, .n_depth = 4, .n_sequences = 3}, 512);
+  const Work batch = work_of({.n_gen = 2, .n_depth = 4, .n_sequences = 3}, f16, 512);
   EXPECT_EQ(batch.bytes, 2 * (2 * (kLayers + kHead) + 3 * (5 + 6) * kPosition));
   EXPECT_EQ(batch.operations, 2 * 3 * 2 * (kLayers + kHead));
 
   // Chunks of 5 and 3; the head for the last token alone.
-  const BenchCost prompt = f16.of({.n_prompt = 8, .n_depth = 100}, 5);
+  const Work prompt = work_of({.n_prompt = 8, .n_depth = 100}, f16, 5);
   EXPECT_EQ(prompt.bytes, 2 * (2 * kLayers + kHead + (105 + 108) * kPosition));
   EXPECT_EQ(prompt.operations, 2 * (8 * kLayers + kHead));
 
-  const ModelCost int8(*model, WeightMode::kInt8, KVType::kF32);
-  EXPECT_EQ(int8.of({.n_gen = 1}, 512).bytes, (kLayers + kHead) * 34 / 32 + 4 * kPosition);
+  model->weight_mode = WeightMode::kInt8;
+  const ModelWork int8(*model, KVType::kF32);
+  EXPECT_EQ(work_of({.n_gen = 1}, int8, 512).bytes, (kLayers + kHead) * 34 / 32 + 4 * kPosition);
 }
 
-TEST(BenchCost, TiedHeadsCountOnceAndWindowsLimitKV) {
+TEST(BenchWork, TiedHeadsCountOnceAndWindowsLimitKV) {
   // 7 layers of 1 KV head of 32, 6 of them see 20 positions; the embedding is the head.
   const auto model = toy("gemma3");
-  const ModelCost cost(*model, WeightMode::kNative, KVType::kF16);
-  const double at_0 = cost.of({.n_gen = 1}, 512).bytes;
-  const double at_99 = cost.of({.n_gen = 1, .n_depth = 99}, 512).bytes;
+  const ModelWork work(*model, KVType::kF16);
+  const double at_0 = work_of({.n_gen = 1}, work, 512).bytes;
+  const double at_99 = work_of({.n_gen = 1, .n_depth = 99}, work, 512).bytes;
   constexpr double kPosition = 2 * 32 * 2;  // bytes of a layer
   EXPECT_EQ(at_99 - at_0, kPosition * (100 + 6 * 20 - 7));
   double matrices = 0;
@@ -145,7 +146,7 @@ TEST(BenchCost, TiedHeadsCountOnceAndWindowsLimitKV) {
   }
   EXPECT_EQ(at_0, matrices + 7 * kPosition);
   // A chunk of 10 after 90: its first token sees 20 positions back, its last is position 99.
-  const BenchCost chunk = cost.of({.n_prompt = 10, .n_depth = 90}, 10);
+  const Work chunk = work_of({.n_prompt = 10, .n_depth = 90}, work, 10);
   EXPECT_EQ(chunk.bytes, matrices + kPosition * (100 + 6 * 29));
 }
 
@@ -173,7 +174,7 @@ BenchResult made_up_result() {
       {.samples = {.test = {.n_gen = 4, .n_depth = 7, .n_sequences = 3},
                    .started = 86400,
                    .ns = {1'000'000, 2'000'000, 4'000'000}},
-       .cost = {.bytes = 14e6, .operations = 700e6},
+       .work = {.bytes = 14e6, .operations = 700e6},
        .roofs = {{2, 20, 900, 200}, {2, 40, 1000, 250}, {2, 20, 1000, 250}, {2, 60, 1100, 300}}});
   return result;
 }

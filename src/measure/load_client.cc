@@ -100,6 +100,15 @@ bool has_text(std::string_view chunk) {
   return false;
 }
 
+// Whether a chunk has an object of that name (in quotes), blanks or not.
+bool has_object(std::string_view chunk, std::string_view name) {
+  for (size_t at = chunk.find(name); at != chunk.npos; at = chunk.find(name, at + 1)) {
+    const size_t value = chunk.find_first_not_of(": \t", at + name.size());
+    if (value != chunk.npos && chunk[value] == '{') return true;
+  }
+  return false;
+}
+
 // What one answer says, as it comes.
 class AnswerReader {
  public:
@@ -125,6 +134,7 @@ class AnswerReader {
   }
 
   void finish(const boost::system::error_code& fault, int status) {
+    outcome_.error = std::move(error_);
     outcome_.latency = seconds_between(began_, Clock::now());
     outcome_.status = status;
     if (fault) {
@@ -154,12 +164,12 @@ class AnswerReader {
       }
       last_text_ = now;
     }
-    const bool has_usage = data.find(R"("usage":{)") != data.npos;
+    const bool has_usage = has_object(data, R"("usage")");
     const bool has_error = data.find(R"("error")") < 4;
     if (!has_usage && !has_error) return;
     const Json json = Json::parse(data, nullptr, /*allow_exceptions=*/false);
     if (!json.is_object()) return;
-    if (json.contains("error")) outcome_.error = json["error"].dump().substr(0, kMostErrorBytes);
+    if (json.contains("error")) error_ = json["error"].dump().substr(0, kMostErrorBytes);
     if (json.contains("usage")) read_usage(json["usage"]);
   }
 
@@ -184,7 +194,8 @@ class AnswerReader {
 
   LoadOutcome& outcome_;
   TimePoint began_;
-  std::string line_;  // not yet complete; what an error says
+  std::string line_;   // not yet complete; what an error says
+  std::string error_;  // that came as an event
   TimePoint last_text_{};
   bool done_ = false;
 };
@@ -245,7 +256,7 @@ class Client {
 
   asio::awaitable<void> send_one(size_t index) {
     LoadOutcome& outcome = run_.outcomes[index];
-    outcome.error.clear();
+    outcome.error = "not ended";
     HttpCall call = call_for(
         target_, url_, http::verb::post, target_.chat ? "/v1/chat/completions" : "/v1/completions");
     call.body() = body_of(target_, requests_[index]);

@@ -1,3 +1,4 @@
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -89,6 +90,26 @@ TEST(Workload, MooncakeSharesBlocks) {
   EXPECT_EQ(second.n_output, 7);
   EXPECT_TRUE(std::equal(first.tokens.begin(), first.tokens.begin() + 512, second.tokens.begin()));
   EXPECT_NE(first.tokens[512], second.tokens[512]);
+}
+
+// Another seed is another prompt throughout: what one run left in a cache is of no use to the next.
+TEST(Workload, MooncakeBlocksDependOnSeedAndBlockApart) {
+  const auto tokens = [](const char* ids, uint64_t seed) {
+    const auto requests = mooncake_workload(
+        fmt::format(R"({{"timestamp":1,"input_length":600,"output_length":1,"hash_ids":[{}]}})",
+                    ids),
+        {.seed = seed});
+    EXPECT_TRUE(requests);
+    return requests->front().tokens;
+  };
+  const auto differ = [](const std::vector<int32_t>& a, const std::vector<int32_t>& b) {
+    return !std::equal(a.begin(), a.begin() + 512, b.begin()) &&
+           !std::equal(a.begin() + 512, a.end(), b.begin() + 512);
+  };
+  EXPECT_TRUE(differ(tokens("5", 1), tokens("5", 2)));
+  EXPECT_TRUE(differ(tokens("5", 1), tokens("4", 2)));
+  EXPECT_TRUE(differ(tokens("5", 2), tokens("6", 1)));
+  EXPECT_EQ(tokens("5", 1), tokens("5", 1));
 }
 
 TEST(Workload, BadTracesNameTheLine) {

@@ -155,14 +155,15 @@ Json speed_json(const MachineSpeed& speed) {
 Json machine_report(Isa isa, const MachineSpeed& speed) {
   const CpuBudget cpu = cpu_budget();
   const MemoryBudget memory = memory_budget();
-  Json machine = {{"cpu", cpu.model_name},
-                  {"cpus", cpu.affinity},
-                  {"physical_cores", cpu.physical_cores},
-                  {"quota_cpus", cpu.quota},
-                  {"threads", cpu.threads},
-                  {"memory_bytes", memory.total},
-                  {"cgroup_limit_bytes", memory.cgroup_limit},
-                  {"available_bytes", memory.available}};
+  Json machine = {
+      {"cpu", cpu.model_name},
+      {"cpus", cpu.affinity},
+      {"physical_cores", cpu.physical_cores},
+      {"quota_cpus", cpu.quota > 0 ? Json(cpu.quota) : Json()},
+      {"threads", cpu.threads},
+      {"memory_bytes", memory.total},
+      {"cgroup_limit_bytes", memory.cgroup_limit > 0 ? Json(memory.cgroup_limit) : Json()},
+      {"available_bytes", memory.available}};
   machine.update(speed_json(speed));
   const KernelTable& table = kernel_table(isa);
   Json formats = Json::object();

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/clock.h"
 #include "sample/log_softmax.h"
 
 namespace farthing {
@@ -64,7 +65,10 @@ void WindowRunner::run(const Windows& windows, int32_t index, const ScoreRow& sc
         std::min(scored ? max_logits_ : max_tokens_, (scored ? end : first) - position);
     const Batch batch{{Slice{
         .sequence = &sequence, .first = position, .count = count, .n_logits = scored ? count : 0}}};
+    const TimePoint began = Clock::now();
     const Matrix<float> logits = runner_->forward(batch).all;
+    seconds_ += seconds_between(began, Clock::now());
+    n_tokens_ += count;
     if (scored) {
       runner_->team().parallel_for(count, 1, [&](int64_t begin, int64_t stop) {
         for (int64_t i = begin; i < stop; ++i) {

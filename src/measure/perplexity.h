@@ -43,6 +43,8 @@ class WindowRunner {
   // come in parallel, in no order; `row` counts them from 0 within the window.
   using ScoreRow = std::function<void(int32_t row, std::span<float> logits, TokenId next)>;
   void run(const Windows& windows, int32_t index, const ScoreRow& score);
+  double tokens_per_second() const { return seconds_ > 0 ? n_tokens_ / seconds_ : 0; }
+  int64_t workspace_bytes() const { return runner_->workspace_bytes(); }
 
  private:
   WindowRunner(std::unique_ptr<Runner> runner, int32_t max_tokens, int32_t max_logits)
@@ -51,6 +53,8 @@ class WindowRunner {
   std::unique_ptr<Runner> runner_;
   int32_t max_tokens_;
   int32_t max_logits_;
+  double n_tokens_ = 0;  // computed, in so many seconds
+  double seconds_ = 0;
 };
 
 // `progress` is called after each window. kRuntime if logits are no numbers (a broken model file).

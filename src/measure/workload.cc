@@ -19,6 +19,15 @@ int32_t random_below(std::mt19937_64& random, int32_t n) {
   return static_cast<int32_t>(random() % static_cast<uint64_t>(n));
 }
 
+// A seed for one part of a workload: other parts and other seeds have others (SplitMix64; Steele,
+// Lea, Flood, 2014).
+uint64_t mixed(uint64_t seed, uint64_t part) {
+  uint64_t z = seed * 0x9e3779b97f4a7c15u + part + 0x9e3779b97f4a7c15u;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+  return z ^ (z >> 31);
+}
+
 std::vector<int32_t> random_tokens(uint64_t seed, int32_t n, const WorkloadOptions& options) {
   std::mt19937_64 random(seed);
   std::vector<int32_t> tokens;
@@ -93,7 +102,7 @@ Result<std::vector<LoadRequest>> make_workload(const WorkloadOptions& options) {
     LoadRequest& request = requests[i];
     const uint64_t which = i % static_cast<uint64_t>(options.n_prefixes);
     std::vector<int32_t> tokens =
-        random_tokens(options.seed * 0x9e3779b97f4a7c15u + which, options.n_prefix, options);
+        random_tokens(mixed(options.seed, which), options.n_prefix, options);
     const std::vector<int32_t> own = random_tokens(random(), around(options.n_input), options);
     tokens.insert(tokens.end(), own.begin(), own.end());
     set_prompt(request, std::move(tokens), options);
@@ -134,11 +143,12 @@ Result<std::vector<LoadRequest>> mooncake_workload(std::string_view jsonl,
         return bad_input("line {} of the trace: hash_ids must be whole numbers", line_number);
       const int32_t n = std::min(kMooncakeBlock, n_input - static_cast<int32_t>(tokens.size()));
       if (n <= 0) break;
-      const auto own = random_tokens(block.get<uint64_t>() + options.seed, n, options);
+      const auto own = random_tokens(mixed(options.seed, block.get<uint64_t>()), n, options);
       tokens.insert(tokens.end(), own.begin(), own.end());
     }
     const int32_t rest = n_input - static_cast<int32_t>(tokens.size());
-    const auto own = random_tokens(~static_cast<uint64_t>(line_number), rest, options);
+    const auto own =
+        random_tokens(mixed(options.seed, ~static_cast<uint64_t>(line_number)), rest, options);
     tokens.insert(tokens.end(), own.begin(), own.end());
     LoadRequest& request = requests.emplace_back();
     request.at = row["timestamp"].get<double>() / 1e3;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <utility>
 
 #include "base/check.h"
@@ -136,7 +135,7 @@ void Decoder::soften(Matrix<float> logits) const {
   const float cap = model_->spec.final_softcap;
   if (cap <= 0) return;
   for (int64_t r = 0; r < logits.rows; ++r) {
-    for (float& x : logits[r]) x = cap * std::tanh(x / cap);
+    exec_.kernels->soft_cap(cap, logits.cols, logits.row(r));
   }
 }
 

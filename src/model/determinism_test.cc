@@ -47,7 +47,7 @@ constexpr Split kSplits[] = {{1, 1}, {1, 7}, {1, 64}, {2, 7}, {2, 64}, {2, kToke
 
 TEST_P(Determinism, ChunksThreadsAndBlocks) {
   for (Isa isa : supported_isas()) {
-    for (KVType kv_type : {KVType::kF16, KVType::kF32, KVType::kBF16}) {
+    for (KVType kv_type : {KVType::kF16, KVType::kF32, KVType::kBF16, KVType::kInt8}) {
       const RigOptions plain = options(isa, kv_type);
       const std::vector<float> expected = baseline(plain);
       for (const Split& split : kSplits) {

@@ -32,6 +32,7 @@ Result<std::unique_ptr<Model>> make_model(ModelFile file, WeightMode mode) {
   auto model = std::make_unique<Model>();
   FARTHING_TRY(model->spec, build_spec(file));
   FARTHING_TRY(model->weights, load_weights(model->spec, file, mode, cpu_budget().threads));
+  model->weight_mode = mode;
   // An untied embedding points into the mapping, which doesn't move with the ModelFile.
   model->file = std::move(file);
   return model;

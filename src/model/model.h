@@ -21,7 +21,7 @@ struct Model {
   ModelFile file;
   ModelSpec spec;
   Weights weights;
-
+  WeightMode weight_mode = WeightMode::kNative;  // that they were made with
   std::vector<KVShape> kv_shapes(KVType type) const { return farthing::kv_shapes(spec, type); }
   int64_t n_parameters() const;  // values in all tensors of the file
   int64_t tensor_bytes() const;

@@ -182,7 +182,8 @@ void read_stream(Fields& body, ApiCall* call) {
   }
   Fields inner(*options, "stream_options.");
   call->include_usage = inner.boolean("include_usage").value_or(false);
-  call->continuous_usage = inner.boolean("continuous_usage_stats").value_or(false);
+  const bool continuous = inner.boolean("continuous_usage_stats").value_or(false);
+  call->continuous_usage = call->include_usage && continuous;  // as vLLM has it
   if (inner.failed()) body.fail(*inner.error());
 }
 

@@ -188,17 +188,18 @@ void ApiResponse::send_finish(size_t index, std::string_view extra, std::string*
   send_chunk(body, extra, out);
 }
 
-// The last finish_reason (with the timings unless a usage chunk follows that has them), the usage,
-// and the end.
+// The last finish_reason, the usage and the timings, and the end. Usage that was asked for comes
+// in a chunk of its own, as OpenAI has it, else with the last finish_reason: an answer always has
+// its price.
 void ApiResponse::send_end(std::string* out) {
-  const std::string timings = ",\"timings\":" + timings_json(usage_, timings_);
-  send_finish(*last_finish_, call_.include_usage ? "" : timings, out);
+  const std::string account =
+      fmt::format(",\"usage\":{},\"timings\":{}", final_usage(), timings_json(usage_, timings_));
+  send_finish(*last_finish_, call_.include_usage ? "" : account, out);
   if (call_.include_usage) {
     *out += "data: ";
     *out += head_;
-    *out += ",\"choices\":[],\"usage\":";
-    *out += final_usage();
-    *out += timings;
+    *out += ",\"choices\":[]";
+    *out += account;
     *out += "}\n\n";
   }
   *out += "data: [DONE]\n\n";

@@ -106,7 +106,8 @@ TEST_F(ApiResponseTest, StreamPutsTheRoleIntoTheFirstTokensChunk) {
   EXPECT_EQ(c[2]["choices"][0]["finish_reason"], "stop");
   EXPECT_TRUE(c[2].contains("timings"));
   EXPECT_EQ(c[3], "[DONE]");
-  for (size_t i = 0; i < 3; ++i) EXPECT_FALSE(c[i].contains("usage"));
+  for (size_t i = 0; i < 2; ++i) EXPECT_FALSE(c[i].contains("usage"));
+  EXPECT_EQ(c[2]["usage"]["total_tokens"], 6);  // nobody asked, but what it cost is always told
 }
 
 TEST_F(ApiResponseTest, UsageChunk) {

@@ -57,6 +57,8 @@ class Calls {
   // engine's refusal, or the call that now runs.
   std::variant<std::shared_ptr<RunningCall>, ApiError> start(ApiCall call,
                                                              std::function<void()> wake);
+  // Why start() would refuse that many samples now.
+  std::optional<ApiError> refusal(int samples, uint64_t caller) const;
   // Nobody waits for it any more: the engine drops its work within a step.
   void abandon(RunningCall& call);
   void cancel_all();  // every call ends as cancelled, and its connection sees that
@@ -67,7 +69,6 @@ class Calls {
  private:
   struct Mailbox;
 
-  std::optional<ApiError> refusal(int samples, uint64_t caller) const;
   // Until one sample more would begin, from how long those that ended took.
   double predicted_wait(int n_ahead) const;
   void enter(const std::shared_ptr<RunningCall>& call);

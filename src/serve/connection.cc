@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/post.hpp>
@@ -34,8 +35,10 @@ using Outcome = std::variant<HttpReply, ApiCall>;
 // Runs on a worker thread: parsing and tokenising a big body would hold up every stream.
 asio::awaitable<Outcome> handle_apart(const Routes& routes,
                                       const HttpRequest& request,
-                                      ServerMoment moment) {
+                                      ServerMoment moment,
+                                      const std::atomic<bool>& gone) {
   try {
+    if (gone) co_return HttpReply();  // for nobody
     co_return routes.handle(request, moment);
   } catch (const std::exception& exception) {
     co_return error_reply({.status = 500, .message = exception.what(), .code = "internal_error"});
@@ -152,6 +155,12 @@ asio::awaitable<bool> Connection::serve_one() {
   }
 
   auto settled = server_.routes.precheck(exchange.request.head, moment(exchange));
+  if (!settled) {
+    // Before the work of reading and tokenising a prompt that can't be answered anyway.
+    const auto caller = server_.routes.caller_of_call(exchange.request.head);
+    auto refusal = caller ? server_.calls.refusal(1, *caller) : std::nullopt;
+    if (refusal) settled = error_reply(*std::move(refusal));
+  }
   if (settled && (exchange.expects_continue || exchange.announced_body > kSkippedBody)) {
     exchange.frame.keep_alive = false;
     co_await send_reply(exchange, std::move(*settled));
@@ -267,6 +276,7 @@ Connection::Exchange Connection::describe(const Parser& parser) const {
   HttpHead& head = exchange.request.head;
   head.method = std::string(message.method_string());
   head.target = std::string(message.target());
+  head.host = text(http::field::host);
   head.content_type = text(http::field::content_type);
   head.content_encoding = text(http::field::content_encoding);
   head.authorization = text(http::field::authorization);
@@ -326,7 +336,7 @@ asio::awaitable<bool> Connection::answer(Exchange& exchange) {
     outcome = server_.routes.handle(exchange.request, moment);
   } else {
     outcome = co_await asio::co_spawn(server_.workers,
-                                      handle_apart(server_.routes, exchange.request, moment),
+                                      handle_apart(server_.routes, exchange.request, moment, gone_),
                                       asio::use_awaitable);
   }
   std::string().swap(exchange.request.body);
@@ -491,12 +501,20 @@ asio::awaitable<void> Connection::stop_watching() {
   }
 }
 
-// Each piece the client takes buys it another stall timeout.
+// Each piece the client takes buys it another stall timeout, as long as it reads at the least rate
+// on the whole: a byte now and then would keep the rest here for ever.
 asio::awaitable<bool> Connection::send(std::string bytes) {
+  using SteadyClock = asio::steady_timer::clock_type;
   std::string_view rest = bytes;
   timed_out_ = false;
+  const ServerOptions::Duration stall = server_.options.stall_timeout;
+  const auto last =
+      SteadyClock::now() + stall +
+      std::chrono::milliseconds(bytes.size() * 1000 / server_.options.least_read_rate);
   while (!rest.empty()) {
-    arm(server_.options.stall_timeout);
+    const auto left =
+        std::chrono::duration_cast<ServerOptions::Duration>(last - SteadyClock::now());
+    arm(std::clamp(left, ServerOptions::Duration(0), stall));
     const auto [code, n] =
         co_await stream_.async_write_some(asio::buffer(rest.data(), rest.size()), kNoThrow);
     if (code || timed_out_) co_return false;

@@ -4,6 +4,7 @@
 // bounded buffer.
 #pragma once
 
+#include <atomic>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -121,7 +122,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool timed_out_ = false;
   bool watch_wanted_ = false;
   bool watching_ = false;
-  bool gone_ = false;  // the client left
+  std::atomic<bool> gone_ = false;  // the client left; also read by the worker that has its body
 };
 
 }  // namespace farthing

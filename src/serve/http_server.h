@@ -33,6 +33,7 @@ struct ServerOptions {
   Duration idle_timeout = std::chrono::seconds(75);   // of a kept connection between requests
   Duration body_timeout = std::chrono::seconds(60);   // plus a second per 64 KiB that came
   Duration stall_timeout = std::chrono::seconds(60);  // of a client that doesn't read
+  int64_t least_read_rate = 16 << 10;  // bytes a second, else its answer is cut off after the same
   Duration ping_interval = std::chrono::seconds(15);  // of a stream without a token yet
 
   uint32_t header_limit = 32u << 10;   // bytes

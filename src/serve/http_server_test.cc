@@ -162,6 +162,8 @@ TEST_F(HttpServerTest, AFullQueueSaysWhenToComeBack) {
   EXPECT_EQ(r.status, 503);
   EXPECT_GE(std::stoi(r.headers.at("retry-after")), 1);
   EXPECT_EQ(Json::parse(r.body)["error"]["code"], "queue_full");
+  // Said before the prompt is read: a body that is no JSON gets the same.
+  EXPECT_EQ(complete("{").status, 503);
   clients.clear();
   EXPECT_TRUE(backend_idle());
   // Alone, a call may have more samples than the queue is long.
@@ -255,6 +257,19 @@ TEST_F(HttpServerTest, ASlowReaderIsDropped) {
   client.post("/v1/completions", R"({"prompt":"flood","stream":true,"max_tokens":4000})");
   EXPECT_TRUE(client.read_until("data: "));
   EXPECT_TRUE(backend_idle());  // although the client never leaves
+  expect_well();
+}
+
+TEST_F(HttpServerTest, AReaderThatNeverStallsButIsTooSlowIsDropped) {
+  ServerOptions options;
+  options.stall_timeout = 1s;
+  options.least_read_rate = 100 << 20;
+  start(options);
+  TestClient client(port_);
+  client.post("/v1/completions", R"({"prompt":"flood","max_tokens":500})");  // 32 MB
+  while (client.read_more()) std::this_thread::sleep_for(20ms);
+  EXPECT_FALSE(client.read_response().complete);
+  EXPECT_TRUE(backend_idle());
   expect_well();
 }
 

@@ -10,12 +10,12 @@ namespace farthing {
 struct HttpHead {
   std::string method;  // "POST"
   std::string target;  // as on the request line: path and query
+  std::string host;
   std::string content_type;
   std::string content_encoding;
   std::string authorization;
   std::string api_key;  // X-Api-Key
   std::string origin;
-  bool has_body = false;
 };
 
 struct HttpRequest {

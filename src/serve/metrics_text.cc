@@ -113,6 +113,16 @@ void add_requests(Families& out, const MetricsView& view) {
   out.histogram("farthing_e2e_request_latency_seconds",
                 "From submission to the end, per request",
                 m.request_latency);
+  out.histogram("farthing_request_prefill_seconds",
+                "From a request's first step to its first token",
+                m.prefill_time);
+  out.histogram(
+      "farthing_request_decode_seconds", "From a request's first token to its last", m.decode_time);
+  out.histogram(
+      "farthing_request_prompt_tokens", "Prompt tokens, per request", m.request_prompt_tokens);
+  out.histogram("farthing_request_completion_tokens",
+                "Tokens generated, per request with all its samples",
+                m.request_completion_tokens);
 }
 
 void add_tokens(Families& out, const MetricsView& view) {
@@ -170,6 +180,22 @@ void add_machine(Families& out, const MetricsView& view) {
               "The machine's time by what it worked on",
               {labelled("phase", "prompt", m.prompt_busy_seconds),
                labelled("phase", "completion", m.completion_busy_seconds)});
+  out.counter("farthing_read_bytes_total",
+              "Weights, keys and values that steps had to read at least",
+              {number(m.work.bytes)});
+  out.counter("farthing_operations_total",
+              "Multiplications and additions of the steps' matrix products",
+              {number(m.work.operations)});
+  if (!view.peak) return;
+  const Work rate = m.recent.per_second(view.now);
+  out.gauge(
+      "farthing_bandwidth_utilisation_ratio",
+      "Bytes read a second, over the last ten or so, by what plain loops read when the server "
+      "started",
+      {number(rate.bytes / view.peak->bytes)});
+  out.gauge("farthing_compute_utilisation_ratio",
+            "The same of operations, by the int8 peak",
+            {number(rate.operations / view.peak->operations)});
 }
 
 void add_money(Families& out, const Ledger& ledger) {
@@ -244,6 +270,10 @@ void add_vllm(Families& out, const MetricsView& view) {
       "vllm:request_time_per_output_token_seconds", "Per sample", m.time_per_output_token);
   out.histogram("vllm:e2e_request_latency_seconds", "Per request", m.request_latency);
   out.histogram("vllm:request_queue_time_seconds", "Per request", m.queue_time);
+  out.histogram("vllm:request_prefill_time_seconds", "Per request", m.prefill_time);
+  out.histogram("vllm:request_decode_time_seconds", "Per request", m.decode_time);
+  out.histogram("vllm:request_prompt_tokens", "Per request", m.request_prompt_tokens);
+  out.histogram("vllm:request_generation_tokens", "Per request", m.request_completion_tokens);
   out.histogram("vllm:iteration_tokens_total", "Tokens of a step", m.step_tokens);
 }
 

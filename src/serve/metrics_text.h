@@ -18,6 +18,7 @@ struct MetricsView {
   TimePoint now;
   std::map<int, int64_t> answers;  // HTTP, by status
   std::optional<Ledger> ledger;    // if the machine has a price
+  std::optional<Work> peak;        // of the machine, a second
   std::string model;
   bool vllm_names = false;  // the same under vLLM's names too
 };

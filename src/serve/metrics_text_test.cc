@@ -74,7 +74,7 @@ TEST(MetricsText, HistogramsAreCumulative) {
 TEST(MetricsText, Money) {
   MetricsView v = view();
   v.ledger = Ledger{.price = *rented("EUR", per_hour(Money{3.6})),
-                    .elapsed = {36},
+                    .idle = {32},
                     .busy = {.prompt = {1}, .completion = {3}},
                     .prompt = {50},
                     .completion = {50}};
@@ -97,6 +97,16 @@ TEST(MetricsText, Money) {
   EXPECT_NEAR(price("reserved", "total"), 360, 1e-9);
 }
 
+TEST(MetricsText, UtilisationIsOfThePeak) {
+  MetricsView v = view();
+  EXPECT_EQ(samples(metrics_text(v)).count("farthing_bandwidth_utilisation_ratio"), 0u);
+  v.peak = Work{.bytes = 100, .operations = 1000};
+  v.engine.recent = {.sum = {.bytes = 500, .operations = 1000}, .at = v.now};
+  const auto s = samples(metrics_text(v));
+  EXPECT_DOUBLE_EQ(s.at("farthing_bandwidth_utilisation_ratio"), 0.5);
+  EXPECT_DOUBLE_EQ(s.at("farthing_compute_utilisation_ratio"), 0.1);
+}
+
 TEST(MetricsText, VllmNames) {
   MetricsView v = view();
   v.vllm_names = true;
@@ -114,7 +124,8 @@ TEST(MetricsText, TheDashboardShowsEveryFamily) {
   MetricsView v = view();
   MachinePrice price = *rented("EUR", per_hour(Money{3.6}));
   price.idle_power = price.busy_power = Watts{100};
-  v.ledger = Ledger{.price = price, .elapsed = {36}, .busy = {.prompt = {1}, .completion = {3}}};
+  v.ledger = Ledger{.price = price, .idle = {32}, .busy = {.prompt = {1}, .completion = {3}}};
+  v.peak = Work{.bytes = 1, .operations = 1};
   const std::string text = metrics_text(v);
   std::set<std::string> families, shown;
   const std::regex type_line("# TYPE (farthing_[a-z0-9_]+) ");

@@ -147,11 +147,23 @@ HttpReply with_fields(const std::string& text, Read read) {
 }  // namespace
 
 std::string_view path_of(std::string_view target) {
-  if (lower(target.substr(0, 7)) == "http://") {
-    const size_t slash = target.find('/', 7);
+  const size_t scheme = lower(target.substr(0, 8)) == "https://"  ? 8
+                        : lower(target.substr(0, 7)) == "http://" ? 7
+                                                                  : 0;
+  if (scheme > 0) {
+    const size_t slash = target.find('/', scheme);
     target = slash == std::string_view::npos ? "/" : target.substr(slash);
   }
   return target.substr(0, target.find_first_of("?#"));
+}
+
+bool is_own_name(std::string_view host) {
+  if (host.starts_with('[')) return true;
+  std::string name = lower(host.substr(0, host.find(':')));
+  if (name.ends_with('.')) name.pop_back();
+  if (name.find('.') == std::string::npos) return true;
+  if (name.find_first_not_of("0123456789.") == std::string::npos) return true;
+  return name.ends_with(".localhost") || name.ends_with(".local") || name.ends_with(".internal");
 }
 
 bool equal_constant_time(std::string_view a, std::string_view b) {
@@ -193,6 +205,15 @@ std::optional<HttpReply> Routes::precheck(const HttpHead& head, const ServerMome
   const std::string_view path = path_of(head.target);
   const Route* route = find_route(path);
   const bool open = route && route->open;
+  if (options_.own_names_only && !is_own_name(head.host)) {
+    return error_reply(
+        {.status = 403,
+         .message = fmt::format("this server asks nobody for a key, so it answers only to its own "
+                                "names (localhost or an address), not to \"{}\": start it with "
+                                "--api-key-file or --insecure to change that",
+                                shortened(head.host, 128)),
+         .code = "host_not_allowed"});
+  }
   if (head.method == "OPTIONS" && route && !cors_headers(head.origin).empty()) {
     return HttpReply{.status = 204,
                      .headers = {{"Access-Control-Allow-Methods", route->post ? "POST" : "GET"},
@@ -240,6 +261,12 @@ std::optional<HttpReply> Routes::precheck(const HttpHead& head, const ServerMome
                         .retry_after_seconds = 5});
   }
   return std::nullopt;
+}
+
+std::optional<uint64_t> Routes::caller_of_call(const HttpHead& head) const {
+  const Route* route = find_route(path_of(head.target));
+  if (!route || !route->generates) return std::nullopt;
+  return caller(head);
 }
 
 std::variant<HttpReply, ApiCall> Routes::handle(const HttpRequest& request,
@@ -307,6 +334,7 @@ HttpReply Routes::metrics(const ServerMoment& moment) const {
   MetricsView view{.engine = backend_.metrics(),
                    .progress = backend_.progress(),
                    .now = moment.now,
+                   .peak = options_.peak,
                    .model = backend_.info().id,
                    .vllm_names = options_.vllm_metrics};
   if (moment.log) view.answers = moment.log->answers();
@@ -315,7 +343,7 @@ HttpReply Routes::metrics(const ServerMoment& moment) const {
     const SchedulerCounts& s = m.scheduler;
     view.ledger = Ledger{
         .price = *price,
-        .elapsed = {seconds_between(options_.started, moment.now)},
+        .idle = {seconds_between(options_.started, m.began) + m.idle_seconds(moment.now)},
         .busy = {.prompt = {m.prompt_busy_seconds}, .completion = {m.completion_busy_seconds}},
         .prompt = {static_cast<double>(s.prompt_tokens_computed + s.prompt_tokens_cached)},
         .completion = {static_cast<double>(m.generated_tokens)}};
@@ -365,7 +393,10 @@ HttpReply Routes::health(bool for_new_work, const ServerMoment& moment) const {
                     options_.stall_seconds);
   }
   HttpReply reply = json_reply(body);
-  if (stalled || (for_new_work && moment.draining)) reply.status = 503;
+  if (stalled || (for_new_work && moment.draining)) {
+    reply.status = 503;
+    reply.headers.emplace_back("Retry-After", "5");
+  }
   return reply;
 }
 

@@ -21,11 +21,15 @@ struct RouteOptions {
   ApiPolicy policy;
   std::vector<std::string> api_keys;      // empty: nobody is asked for one
   std::vector<std::string> cors_origins;  // exact origins, or "*"
-  int64_t start_time = 0;                 // seconds since 1970; "created" of the model
+  // 403 for a Host that public DNS can name: a page that a browser loads from there could make
+  // its name mean this machine, and ask for answers without a key (DNS rebinding).
+  bool own_names_only = false;
+  int64_t start_time = 0;  // seconds since 1970; "created" of the model
   std::string version;
   double stall_seconds = 30;  // /health is 503 when work has waited that long without a step
   TimePoint started{};        // since when the machine costs
   bool vllm_metrics = false;  // /metrics gives vLLM's names too
+  std::optional<Work> peak;   // of the machine, a second
 };
 
 // What changes from request to request.
@@ -40,9 +44,12 @@ class Routes {
   // `backend` must outlive this.
   Routes(const Backend& backend, RouteOptions options);
 
-  // What the head alone settles, before a body is read: 401, 404, 405, 415, a CORS preflight, a new
-  // call while draining. Otherwise nothing.
+  // What the head alone settles, before a body is read: 401, 403, 404, 405, 415, a CORS preflight,
+  // a new call while draining. Otherwise nothing.
   std::optional<HttpReply> precheck(const HttpHead& head, const ServerMoment& moment) const;
+
+  // Whose call a head that has passed precheck asks for; nothing if it asks for something else.
+  std::optional<uint64_t> caller_of_call(const HttpHead& head) const;
 
   // Any thread. The head has passed precheck.
   std::variant<HttpReply, ApiCall> handle(const HttpRequest& request,
@@ -70,6 +77,10 @@ class Routes {
 
 // The path of a request target: without scheme, host and query.
 std::string_view path_of(std::string_view target);
+
+// Whether a Host header is an address or a name that public DNS has not: localhost, one label,
+// .localhost, .local, .internal (RFC 6761, RFC 6762). True without one.
+bool is_own_name(std::string_view host);
 
 // Equal, in a time that depends only on the lengths.
 bool equal_constant_time(std::string_view a, std::string_view b);

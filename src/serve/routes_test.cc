@@ -96,6 +96,39 @@ TEST_F(RoutesTest, Keys) {
   for (const char* open : {"/health", "/livez", "/readyz"}) EXPECT_EQ(code("", "", open), 0);
 }
 
+TEST_F(RoutesTest, NamesThatOthersCanMakeMeanThisMachine) {
+  const Routes keyless(backend_, {.own_names_only = true});
+  const auto code = [&](const Routes& routes, std::string host, const char* path) {
+    HttpHead h = head("GET", path);
+    h.host = std::move(host);
+    const auto reply = routes.precheck(h, {});
+    return reply ? reply->status : 0;
+  };
+  for (const char* own : {"",
+                          "localhost",
+                          "LocalHost:8080",
+                          "localhost.",
+                          "127.0.0.1:8080",
+                          "[::1]:80",
+                          "10.0.0.7",
+                          "box",
+                          "app.localhost",
+                          "nas.local:1",
+                          "host.docker.internal"}) {
+    EXPECT_EQ(code(keyless, own, "/v1/models"), 0) << own;
+  }
+  for (const char* other : {"evil.example",
+                            "evil.example:8080",
+                            "localhost.evil.example",
+                            "127.0.0.1.evil.example",
+                            "a.xlocal"}) {
+    const int expected = 403;
+    EXPECT_EQ(code(keyless, other, "/v1/models"), expected) << other;
+    EXPECT_EQ(code(keyless, other, "/health"), expected) << other;
+    EXPECT_EQ(code(Routes(backend_, {}), other, "/v1/models"), 0) << other;
+  }
+}
+
 TEST_F(RoutesTest, Cors) {
   const Routes some(backend_, {.cors_origins = {"http://a.example"}});
   HttpHead h = head("OPTIONS", "/v1/chat/completions");

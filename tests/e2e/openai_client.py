@@ -32,8 +32,33 @@ def main():
             reasons += [choice.finish_reason] if choice.finish_reason else []
     assert "".join(pieces) == text, pieces
     assert reasons == [plain.choices[0].finish_reason]
-    assert usage == plain.usage, (usage, plain.usage)
+    assert usage.total_tokens == plain.usage.total_tokens, (usage, plain.usage)
+    assert usage.prompt_tokens_details.cached_tokens > 0, usage  # the same prompt as before
     print("streamed chat: equal, in", len(pieces), "chunks")
+
+    warm = {**common, "temperature": 1, "max_tokens": 12}
+    three = client.chat.completions.create(**warm, n=3)
+    assert [choice.index for choice in three.choices] == [0, 1, 2]
+    texts = [choice.message.content for choice in three.choices]
+    assert len(set(texts)) > 1, texts
+    assert three.usage.completion_tokens <= 36
+    again = client.chat.completions.create(**warm, n=3)
+    assert [choice.message.content for choice in again.choices] == texts  # the same seed
+    other = client.chat.completions.create(**{**warm, "seed": 2}, n=3)
+    assert [choice.message.content for choice in other.choices] != texts
+    streamed = [""] * 3
+    for chunk in client.chat.completions.create(**warm, n=3, stream=True):
+        for choice in chunk.choices:
+            streamed[choice.index] += choice.delta.content or ""
+    assert streamed == texts, streamed
+    print("n and seed:", texts)
+
+    word = text.split()[-1]
+    for stop in (word, ["nowhere in it", word]):
+        stopped = client.chat.completions.create(**common, stop=stop)
+        assert stopped.choices[0].finish_reason == "stop"
+        assert stopped.choices[0].message.content == text[: text.index(word)], stopped
+    print("stop at", repr(word))
 
     raw = client.chat.completions.with_raw_response.create(**common, extra_headers={"X-Request-Id": "my-1"})
     assert raw.headers["x-request-id"] == "my-1"

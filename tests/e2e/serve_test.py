@@ -381,6 +381,27 @@ class Ending(unittest.TestCase):
                 self.assertEqual(server.wait(), 0)
                 self.assertNotIn(STORY, server.log_text())
 
+    def test_sigterm_with_twenty_streams(self):
+        """Four run, sixteen wait: each ends with a finish_reason or an error event, however long it is."""
+        for drain, some in (("30", set()), ("0.3", {"cancelled"})):
+            with self.subTest(drain), Server(BINARY, *SMALL, "--drain-timeout", drain) as server:
+                streams = [server.open_stream("/v1/completions", prompt=f"{i} {STORY}", ignore_eos=True, **GREEDY,
+                                              max_tokens=20 if some == set() or i % 2 else 1900) for i in range(20)]
+                heard = [iter(stream) for stream in streams]
+                first = next(heard[1])
+                server.terminate()
+                with concurrent.futures.ThreadPoolExecutor(20) as pool:
+                    answers = list(pool.map(list, heard))
+                answers[1].insert(0, first)
+                ends = set()
+                for answer in answers:
+                    if answer[-1] == "[DONE]":
+                        self.assertEqual(answer[-2]["choices"][0]["finish_reason"], "length")
+                    else:
+                        ends.add(answer[-1]["error"]["code"])
+                self.assertEqual(ends, some)
+                self.assertEqual(server.wait(), 0)
+
     def test_sigterm_while_loading_ends_cleanly(self):
         process = subprocess.Popen([BINARY, "serve", "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 

@@ -1,8 +1,10 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
+#include "base/half.h"
 #include "kernels/ref/ref.h"
 
 namespace farthing {
@@ -11,39 +13,70 @@ namespace {
 constexpr DType stored_as(KVType type) {
   return type == KVType::kF32 ? DType::kF32 : type == KVType::kF16 ? DType::kF16 : DType::kBF16;
 }
-constexpr int64_t value_bytes(KVType type) {
-  return type == KVType::kF32 ? 4 : 2;
+uint16_t load_scale(const std::byte* plane, int32_t head_dim, int32_t slot) {
+  uint16_t scale;
+  std::memcpy(&scale, plane + kv_scales_at(KVType::kInt8, head_dim) + 2 * slot, sizeof scale);
+  return scale;
+}
+
+// Value i at `at`, in a slot's own scale.
+void store_int8(const float* x, int32_t head_dim, std::byte* plane, int32_t slot, auto at) {
+  float amax = 0;
+  for (int32_t i = 0; i < head_dim; ++i)
+    amax = std::isfinite(x[i]) ? std::max(amax, std::fabs(x[i])) : NAN;
+  uint16_t scale = std::isnan(amax) ? 0x7e00 : f32_to_f16(amax / 127);
+  if (f16_to_f32(scale) < amax / 127) ++scale;
+  std::memcpy(plane + kv_scales_at(KVType::kInt8, head_dim) + 2 * slot, &scale, sizeof scale);
+  const float inverse = scale == 0 || std::isnan(amax) ? 0 : 1 / f16_to_f32(scale);
+  for (int32_t i = 0; i < head_dim; ++i) {
+    const float q = inverse == 0 ? 0 : std::clamp(x[i] * inverse, -127.0f, 127.0f);
+    plane[at(i)] = static_cast<std::byte>(static_cast<int8_t>(std::nearbyint(q)));
+  }
 }
 
 template <KVType kType>
 void store_k(const float* x, int32_t head_dim, std::byte* plane, int32_t slot) {
+  const auto at = [&](int64_t i) { return i * kKVBlockTokens + slot; };
+  if constexpr (kType == KVType::kInt8) return store_int8(x, head_dim, plane, slot, at);
   for (int64_t i = 0; i < head_dim; ++i) {
-    const int64_t at = i * kKVBlockTokens + slot;
-    format_of(stored_as(kType)).encode(x + i, plane + at * value_bytes(kType), 1);
+    format_of(stored_as(kType)).encode(x + i, plane + at(i) * kv_value_bytes(kType), 1);
   }
 }
 template <KVType kType>
 void store_v(const float* x, int32_t head_dim, std::byte* plane, int32_t slot) {
-  const int64_t at = int64_t{slot} * head_dim;
-  format_of(stored_as(kType)).encode(x, plane + at * value_bytes(kType), head_dim);
+  const int64_t first = int64_t{slot} * head_dim;
+  if constexpr (kType == KVType::kInt8)
+    return store_int8(x, head_dim, plane, slot, [&](int64_t i) { return first + i; });
+  format_of(stored_as(kType)).encode(x, plane + first * kv_value_bytes(kType), head_dim);
 }
 
+// Value `at` of a plane, of a position in `slot`.
+template <KVType kType>
+float load_value(const std::byte* plane, int32_t head_dim, int32_t slot, int64_t at) {
+  float x;
+  if constexpr (kType == KVType::kInt8) {
+    x = static_cast<float>(static_cast<int8_t>(plane[at])) *
+        f16_to_f32(load_scale(plane, head_dim, slot));
+  } else {
+    format_of(stored_as(kType)).decode(plane + at * kv_value_bytes(kType), &x, 1);
+  }
+  return x;
+}
 // Value i of position p, of K or V.
 template <KVType kType>
 float load_k(const AttentionTask& task, int32_t p, int32_t i) {
   const std::byte* block =
       task.k_plane + int64_t{task.blocks[p / kKVBlockTokens].v} * task.block_stride;
-  const int64_t at = int64_t{i} * kKVBlockTokens + p % kKVBlockTokens;
-  float x;
-  format_of(stored_as(kType)).decode(block + at * value_bytes(kType), &x, 1);
-  return x;
+  const int32_t slot = p % kKVBlockTokens;
+  return load_value<kType>(block, task.head_dim, slot, int64_t{i} * kKVBlockTokens + slot);
 }
 template <KVType kType>
 void load_v(const AttentionTask& task, int32_t p, float* out) {
   const std::byte* block =
       task.v_plane + int64_t{task.blocks[p / kKVBlockTokens].v} * task.block_stride;
-  const int64_t at = int64_t{p % kKVBlockTokens} * task.head_dim;
-  format_of(stored_as(kType)).decode(block + at * value_bytes(kType), out, task.head_dim);
+  const int32_t slot = p % kKVBlockTokens;
+  for (int32_t i = 0; i < task.head_dim; ++i)
+    out[i] = load_value<kType>(block, task.head_dim, slot, int64_t{slot} * task.head_dim + i);
 }
 
 template <KVType kType>
@@ -191,19 +224,21 @@ constexpr AttentionKernels kKernels = {rows<kType>, segment<kType>, merge, naive
 
 StoreKVFn ref_store_k(KVType type) {
   static constexpr std::array<StoreKVFn, kKVTypeCount> kTable = {
-      store_k<KVType::kF32>, store_k<KVType::kF16>, store_k<KVType::kBF16>};
+      store_k<KVType::kF32>, store_k<KVType::kF16>, store_k<KVType::kBF16>, store_k<KVType::kInt8>};
   return kTable[static_cast<size_t>(type)];
 }
 
 StoreKVFn ref_store_v(KVType type) {
   static constexpr std::array<StoreKVFn, kKVTypeCount> kTable = {
-      store_v<KVType::kF32>, store_v<KVType::kF16>, store_v<KVType::kBF16>};
+      store_v<KVType::kF32>, store_v<KVType::kF16>, store_v<KVType::kBF16>, store_v<KVType::kInt8>};
   return kTable[static_cast<size_t>(type)];
 }
 
 AttentionKernels ref_attention(KVType type) {
-  static constexpr std::array<AttentionKernels, kKVTypeCount> kTable = {
-      kKernels<KVType::kF32>, kKernels<KVType::kF16>, kKernels<KVType::kBF16>};
+  static constexpr std::array<AttentionKernels, kKVTypeCount> kTable = {kKernels<KVType::kF32>,
+                                                                        kKernels<KVType::kF16>,
+                                                                        kKernels<KVType::kBF16>,
+                                                                        kKernels<KVType::kInt8>};
   return kTable[static_cast<size_t>(type)];
 }
 

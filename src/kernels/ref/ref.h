@@ -24,5 +24,6 @@ void ref_silu_mul(const float* gate, const float* up, int64_t n, float* out);
 void ref_gelu_mul(const float* gate, const float* up, int64_t n, float* out);
 void ref_rope(const float* cos, const float* sin, int64_t n_pairs, bool adjacent, float* x);
 void ref_add(const float* x, int64_t n, float* inout);
+void ref_soft_cap(float cap, int64_t n, float* inout);
 
 }  // namespace farthing

@@ -41,4 +41,8 @@ void ref_add(const float* x, int64_t n, float* inout) {
   for (int64_t i = 0; i < n; ++i) inout[i] += x[i];
 }
 
+void ref_soft_cap(float cap, int64_t n, float* inout) {
+  for (int64_t i = 0; i < n; ++i) inout[i] = cap * std::tanh(inout[i] / cap);
+}
+
 }  // namespace farthing

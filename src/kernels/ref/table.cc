@@ -12,7 +12,7 @@ KernelTable make_table() {
     table.matmul[i] = ref_matmul(f.type);
   }
   table.pack_q8_32 = ref_pack_q8_32;
-  for (KVType type : {KVType::kF32, KVType::kF16, KVType::kBF16}) {
+  for (KVType type : {KVType::kF32, KVType::kF16, KVType::kBF16, KVType::kInt8}) {
     const size_t i = static_cast<size_t>(type);
     table.store_k[i] = ref_store_k(type);
     table.store_v[i] = ref_store_v(type);
@@ -23,6 +23,7 @@ KernelTable make_table() {
   table.silu_mul = ref_silu_mul;
   table.gelu_mul = ref_gelu_mul;
   table.add = ref_add;
+  table.soft_cap = ref_soft_cap;
   return table;
 }
 

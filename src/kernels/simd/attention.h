@@ -117,6 +117,9 @@ struct Attention {
         } else {
           Tiles::template dots_of<KVType::kF32>(n, q, wide, task.head_dim, scores, wide);
         }
+        if constexpr (kType == KVType::kInt8) {
+          Tiles::rescale(n, k + kv_scales_at(kType, task.head_dim), scores);
+        }
       }
     });
   }
@@ -192,6 +195,10 @@ struct Attention {
               n, widened, weights, slots.from, slots.end, out, job.part_stride);
         }
       };
+      if constexpr (kType == KVType::kInt8) {
+        // Each weight is used here only: what all weights add up to is known.
+        Tiles::rescale(job.queries, v + kv_scales_at(kType, task.head_dim), job.scores + slot);
+      }
       for (int32_t i = 0; i < job.queries; i += kGroup) {
         const int32_t n = lower(kGroup, job.queries - i);
         add_group(job, i, n, block, add);

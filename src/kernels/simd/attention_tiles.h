@@ -19,13 +19,14 @@ struct AttentionTiles {
   static_assert(kGroup <= AttentionScratch::kMaxGroup);
 
   template <KVType kType>
-  static constexpr int64_t kBytes = kType == KVType::kF32 ? 4 : 2;
+  static constexpr int64_t kBytes = kv_value_bytes(kType);
 
   template <KVType kType>
   FARTHING_SIMD F load_values(const std::byte* p) {
     if constexpr (kType == KVType::kF32) return V::load(reinterpret_cast<const float*>(p));
     if constexpr (kType == KVType::kF16) return V::load_f16(p);
     if constexpr (kType == KVType::kBF16) return V::load_bf16(p);
+    if constexpr (kType == KVType::kInt8) return V::load_int8(p);
   }
   template <int64_t kCount>
   FARTHING_SIMD void prefetch(const std::byte* p) {
@@ -36,6 +37,18 @@ struct AttentionTiles {
   // Of vectors in turn, the first of each line.
   FARTHING_SIMD void prefetch_line(const std::byte* p, int64_t offset) {
     if (offset % 64 == 0) _mm_prefetch(p + offset, _MM_HINT_T0);
+  }
+
+  // x[j][slot] *= scale of the slot, for the block's positions.
+  FARTHING_SIMD void rescale(int32_t n_queries, const std::byte* scales, float* x) {
+#pragma GCC unroll 4
+    for (int32_t at = 0; at < kKVBlockTokens; at += kLanes) {
+      const F scale = V::load_f16(scales + 2 * at);
+      for (int32_t j = 0; j < n_queries; ++j) {
+        float* const there = x + j * kScoreStride + at;
+        V::store(there, V::mul(V::load(there), scale));
+      }
+    }
   }
 
   // ---- scores ----

@@ -23,6 +23,7 @@ struct RowFns {
   void (*silu_mul)(const float* gate, const float* up, int64_t n, float* out);
   void (*gelu_mul)(const float* gate, const float* up, int64_t n, float* out);
   void (*add)(const float* x, int64_t n, float* inout);
+  void (*soft_cap)(float cap, int64_t n, float* inout);
 };
 
 extern const MatmulFns kAvx2Matmul, kAvxVnniMatmul, kAvx512Matmul, kAvx512VnniMatmul;

@@ -134,6 +134,9 @@ struct V256 {
   FARTHING_SIMD F load_f16(const void* p) {
     return _mm256_cvtph_ps(_mm_loadu_si128(static_cast<const __m128i*>(p)));
   }
+  FARTHING_SIMD F load_int8(const void* p) {
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadu_si64(p)));
+  }
   FARTHING_SIMD F load_bf16(const void* p) {
     return as_float(
         shl<16>(_mm256_cvtepu16_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p)))));

@@ -138,6 +138,10 @@ struct V512 {
   FARTHING_SIMD F load_f16(const void* p) {
     return _mm512_cvtph_ps(_mm256_loadu_si256(static_cast<const __m256i*>(p)));
   }
+  FARTHING_SIMD F load_int8(const void* p) {
+    const __m128i bytes = _mm_loadu_si128(static_cast<const __m128i*>(p));
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
+  }
   FARTHING_SIMD F load_bf16(const void* p) {
     const I wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(static_cast<const __m256i*>(p)));
     return as_float(shl<16>(wide));
