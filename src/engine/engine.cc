@@ -192,6 +192,10 @@ Result<std::unique_ptr<Engine>> Engine::start(const LoadedModel& model,
   impl->sampled.resize(static_cast<size_t>(options.max_sequences));
   impl->rows.reserve(static_cast<size_t>(options.max_sequences));
   impl->picked.reserve(static_cast<size_t>(options.max_sequences));
+  EngineMetrics& metrics = impl->metrics;
+  metrics.began = metrics.accounted_until = Clock::now();
+  metrics.working = true;  // until it waits for the first time
+  impl->shown_metrics = metrics;
   impl->thread = std::thread([raw = impl.get()] { raw->loop(); });
   return std::unique_ptr<Engine>(new Engine(std::move(impl)));
 }
@@ -283,12 +287,6 @@ int64_t Engine::workspace_bytes() const {
 }
 
 void Engine::Impl::loop() {
-  {
-    const std::lock_guard lock(mutex);
-    metrics.began = metrics.accounted_until = Clock::now();
-    metrics.working = true;  // there may be mail already: then nothing was idle
-    shown_metrics = metrics;
-  }
   while (take_mail()) step();
   for (const auto& [id, request] : active) scheduler->end(id, FinishReason::kCancelled);
   publish_ended(Clock::now());

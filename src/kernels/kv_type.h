@@ -1,7 +1,8 @@
 // What K and V are stored as. A row here, its kernels (kernel_table.h: store_k, store_v,
 // attention), nothing else: whoever holds the bytes asks how many they are.
-// int8: a value is q * scale, q from -127 to 127, with one scale for a head's K, or V, at a
-// position: the least binary16 that is not below the largest magnitude / 127.
+// int8: of the head's Walsh-Hadamard transform, in blocks of hadamard_block(); a value is q *
+// scale, q from -127 to 127, with one scale for a head's K, or V, at a position: the least binary16
+// that is not below the largest magnitude / 127.
 #pragma once
 
 #include <array>
@@ -19,6 +20,11 @@ inline constexpr size_t kKVTypeCount = 4;
 constexpr std::string_view kv_type_name(KVType type) {
   constexpr std::array<std::string_view, kKVTypeCount> kNames = {"f32", "f16", "bf16", "int8"};
   return kNames[static_cast<size_t>(type)];
+}
+
+// The largest power of two that divides a head.
+constexpr int32_t hadamard_block(int32_t head_dim) {
+  return head_dim & -head_dim;
 }
 
 constexpr int64_t kv_value_bytes(KVType type) {

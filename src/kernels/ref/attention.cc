@@ -19,8 +19,27 @@ uint16_t load_scale(const std::byte* plane, int32_t head_dim, int32_t slot) {
   return scale;
 }
 
-// Value i at `at`, in a slot's own scale.
-void store_int8(const float* x, int32_t head_dim, std::byte* plane, int32_t slot, auto at) {
+// In place, in blocks of hadamard_block(n): the sums of kernels/simd/hadamard.h.
+void hadamard(float* x, int32_t n) {
+  const int32_t block = hadamard_block(n);
+  const float factor = 1 / std::sqrt(static_cast<float>(block));
+  for (int32_t i = 0; i < n; ++i) x[i] *= factor;
+  for (int32_t stride = 1; stride < block; stride *= 2) {
+    for (int32_t first = 0; first < n; first += 2 * stride) {
+      for (int32_t i = first; i < first + stride; ++i) {
+        const float a = x[i], b = x[i + stride];
+        x[i] = a + b;
+        x[i + stride] = a - b;
+      }
+    }
+  }
+}
+
+// Value i of the transform at `at`, in a slot's own scale.
+void store_int8(const float* head, int32_t head_dim, std::byte* plane, int32_t slot, auto at) {
+  std::array<float, kMaxHeadDim> x;
+  std::copy_n(head, head_dim, x.begin());
+  hadamard(x.data(), head_dim);
   float amax = 0;
   for (int32_t i = 0; i < head_dim; ++i)
     amax = std::isfinite(x[i]) ? std::max(amax, std::fabs(x[i])) : NAN;
@@ -114,6 +133,12 @@ void attend(const AttentionTask& task,
             int32_t last,
             float* scores,
             float* part) {
+  std::array<float, kMaxHeadDim> transformed;
+  if constexpr (kType == KVType::kInt8) {
+    std::copy_n(q, task.head_dim, transformed.begin());
+    hadamard(transformed.data(), task.head_dim);
+    q = transformed.data();
+  }
   float highest = -std::numeric_limits<float>::infinity();
   for (int32_t p = first; p <= last; ++p) {
     scores[p - first] = score<kType>(task, q, p);
@@ -156,8 +181,10 @@ void merge_part(int32_t head_dim, const float* part, float* sum) {
   }
 }
 
+template <KVType kType>
 void write(int32_t head_dim, const float* sum, float* out) {
   for (int32_t i = 0; i < head_dim; ++i) out[i] = sum[kPartHeader + i] / sum[1];
+  if constexpr (kType == KVType::kInt8) hadamard(out, head_dim);
 }
 
 using Part = std::array<float, attention_part_floats(kMaxHeadDim)>;
@@ -182,7 +209,7 @@ void rows(const AttentionTask& task) {
       part_of(s, part.data());
       merge_part(task.head_dim, part.data(), sum.data());
     }
-    write(task.head_dim, sum.data(), query.out);
+    write<kType>(task.head_dim, sum.data(), query.out);
     known_offset += attention_part_floats(task.head_dim);
   });
 }
@@ -195,6 +222,7 @@ void segment(const AttentionTask& task, int32_t segment, float* part) {
   });
 }
 
+template <KVType kType>
 void merge(const AttentionTask& task, const float* parts, int32_t n_segments) {
   const int64_t size = attention_part_floats(task.head_dim);
   for_queries(task, [&](const Query& query) {
@@ -203,7 +231,7 @@ void merge(const AttentionTask& task, const float* parts, int32_t n_segments) {
     for (int32_t s = 1; s < n_segments; ++s) {
       merge_part(task.head_dim, parts + s * task.n_heads * size, sum.data());
     }
-    write(task.head_dim, sum.data(), query.out);
+    write<kType>(task.head_dim, sum.data(), query.out);
     parts += size;
   });
 }
@@ -213,12 +241,12 @@ void naive(const AttentionTask& task) {
   for_queries(task, [&](const Query& query) {
     Part sum;
     attend<kType>(task, query.q, query.begin, query.position, task.scratch, sum.data());
-    write(task.head_dim, sum.data(), query.out);
+    write<kType>(task.head_dim, sum.data(), query.out);
   });
 }
 
 template <KVType kType>
-constexpr AttentionKernels kKernels = {rows<kType>, segment<kType>, merge, naive<kType>};
+constexpr AttentionKernels kKernels = {rows<kType>, segment<kType>, merge<kType>, naive<kType>};
 
 }  // namespace
 

@@ -7,6 +7,7 @@
 
 #include "kernels/simd/attention_tiles.h"
 #include "kernels/simd/exp.h"
+#include "kernels/simd/hadamard.h"
 
 namespace farthing {
 namespace {
@@ -72,6 +73,12 @@ struct Attention {
       const float* q =
           task.q + i / task.n_heads * task.q_stride + int64_t{i % task.n_heads} * task.head_dim;
       float* out = job.packed + int64_t{i / kGroup} * task.head_dim * kGroup + i % kGroup;
+      alignas(64) float transformed[kMaxHeadDim];
+      if constexpr (kType == KVType::kInt8) {
+        std::memcpy(transformed, q, static_cast<size_t>(task.head_dim) * sizeof(float));
+        hadamard<V>(transformed, task.head_dim);
+        q = transformed;
+      }
       for (int32_t d = 0; d < task.head_dim; ++d) out[int64_t{d} * kGroup] = q[d] * factor;
     }
   }
@@ -262,6 +269,7 @@ struct Attention {
                V::div(V::load(sum + kPartHeader + c), total),
                V::first_lanes(task.head_dim - c));
     }
+    if constexpr (kType == KVType::kInt8) hadamard<V>(out, task.head_dim);
   }
 
   FARTHING_SIMD Range segment_of(int32_t segment) {

@@ -8,6 +8,7 @@
 #include "kernels/act.h"
 #include "kernels/attention_task.h"
 #include "kernels/simd/exp.h"
+#include "kernels/simd/hadamard.h"
 
 namespace farthing {
 namespace {
@@ -107,9 +108,12 @@ struct RowKernels {
       }
     }
   }
-  // One scale for all n <= kMaxHeadDim values, which comes back; a row with an infinity or NaN gets
-  // NaN.
-  static uint16_t quantise(const float* x, int32_t n, int8_t* out) {
+  // The transform of n <= kMaxHeadDim values, with one scale for all, which comes back; a row with
+  // an infinity or NaN gets NaN.
+  static uint16_t quantise(const float* head, int32_t n, int8_t* out) {
+    alignas(64) float x[kMaxHeadDim];
+    std::memcpy(x, head, static_cast<size_t>(n) * sizeof(float));
+    hadamard<V>(x, n);
     const I magnitude = V::set1(0x7fffffff);
     I largest = V::zero();
     for_vectors(n, [&](auto load, auto) {

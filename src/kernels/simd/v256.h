@@ -57,9 +57,7 @@ struct V256 {
     return _mm256_blendv_epi8(no, yes, _mm256_cmpgt_epi32(b, a));
   }
   FARTHING_SIMD I shl_each(I a, I counts) { return _mm256_sllv_epi32(a, counts); }
-  FARTHING_SIMD I or_and(I x, I a, I mask) {
-    return _mm256_or_si256(x, _mm256_and_si256(a, mask));
-  }
+  FARTHING_SIMD I or_and(I x, I a, I mask) { return _mm256_or_si256(x, _mm256_and_si256(a, mask)); }
   FARTHING_SIMD I lookup(I table, I index) { return _mm256_shuffle_epi8(table, index); }
 
   FARTHING_SIMD I load_line(const void* p) {
@@ -151,6 +149,17 @@ struct V256 {
     const __m128i halves = narrow(a);
     const __m128i mask = _mm_set1_epi16(0xff);
     _mm_storeu_si64(p, _mm_packus_epi16(_mm_and_si128(halves, mask), mask));
+  }
+
+  // x + y in the lower, y - x in the upper lane of lanes kStride apart, y being the other one's.
+  template <int kStride>
+  FARTHING_SIMD F butterfly(F x) {
+    F other;
+    if constexpr (kStride == 1) other = _mm256_permute_ps(x, 0xb1);
+    if constexpr (kStride == 2) other = _mm256_permute_ps(x, 0x4e);
+    if constexpr (kStride == 4) other = _mm256_permute2f128_ps(x, x, 1);
+    constexpr int kUpper = kStride == 1 ? 0xaa : kStride == 2 ? 0xcc : 0xf0;
+    return _mm256_blend_ps(_mm256_add_ps(x, other), _mm256_sub_ps(other, x), kUpper);
   }
   // The low 16 bits of each lane.
   FARTHING_SIMD __m128i narrow(I a) {

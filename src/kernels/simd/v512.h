@@ -93,7 +93,8 @@ struct V512 {
     return widen_pairs(acc, _mm512_maddubs_epi16(_mm512_abs_epi8(value), turned));
 #endif
   }
-  // Without VNNI: products of neighbouring bytes summed to int16, sums of those, and these to int32.
+  // Without VNNI: products of neighbouring bytes summed to int16, sums of those, and these to
+  // int32.
   FARTHING_SIMD I pair_products(I w, const int8_t* a) {
     return _mm512_maddubs_epi16(w, broadcast(a));
   }
@@ -156,6 +157,21 @@ struct V512 {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(a));
   }
 
+  // x + y in the lower, y - x in the upper lane of lanes kStride apart, y being the other one's.
+  template <int kStride>
+  FARTHING_SIMD F butterfly(F x) {
+    F other;
+    if constexpr (kStride == 1) other = _mm512_permute_ps(x, 0xb1);
+    if constexpr (kStride == 2) other = _mm512_permute_ps(x, 0x4e);
+    if constexpr (kStride == 4) other = _mm512_shuffle_f32x4(x, x, 0xb1);
+    if constexpr (kStride == 8) other = _mm512_shuffle_f32x4(x, x, 0x4e);
+    constexpr __mmask16 kUpper = kStride == 1   ? 0xaaaa
+                                 : kStride == 2 ? 0xcccc
+                                 : kStride == 4 ? 0xf0f0
+                                                : 0xff00;
+    return _mm512_mask_sub_ps(_mm512_add_ps(x, other), kUpper, other, x);
+  }
+
   // a * 2^n, n a whole number.
   FARTHING_SIMD F times_power(F a, F n) { return _mm512_scalef_ps(a, n); }
   // Lanes 0 and 1, 2 and 3, ... in turn; a * b -+ c, minus in even lanes.
@@ -163,8 +179,8 @@ struct V512 {
   FARTHING_SIMD F fma_alternate(F a, F b, F c) { return _mm512_fmaddsub_ps(a, b, c); }
   // Each of the lower (upper) eight lanes twice.
   FARTHING_SIMD F twice_low(F a) {
-    return _mm512_permutexvar_ps(
-        _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7), a);
+    return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7),
+                                 a);
   }
   FARTHING_SIMD F twice_high(F a) {
     return _mm512_permutexvar_ps(
