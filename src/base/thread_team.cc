@@ -18,8 +18,9 @@
 namespace farthing {
 namespace {
 
-// Longer than the gaps inside a step (microseconds), shorter than what a waiting core costs others.
-constexpr double kSpinSeconds = 50e-6;
+// Longer than the gaps inside a step, also where a neighbour holds one of the threads up; shorter
+// than what a waiting core costs others.
+constexpr double kSpinSeconds = 200e-6;
 constexpr int kPausesPerClockRead = 32;
 
 // Spins until `done()`; false if it took longer than it may.

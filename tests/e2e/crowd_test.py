@@ -129,7 +129,7 @@ class Leaving(unittest.TestCase):
         with Server(BINARY, "--ctx", "2048", "--max-seqs", "4", "--max-queue", "64") as server:
             asyncio.run(stream(server.port, {"prompt": STORY, "max_tokens": 2, **GREEDY}))
             wait_until(lambda: kv(server)["leased"] == 0, 10, "idle")
-            before = n_files(server), status_of(server, "Threads")
+            files, threads = n_files(server), status_of(server, "Threads")
             asyncio.run(self.crowd(server.port, n))
 
             def settled():
@@ -138,8 +138,8 @@ class Leaving(unittest.TestCase):
                         metrics["farthing_requests_waiting"] == 0)
 
             wait_until(settled, 60, "no blocks leased, nothing running or waiting")
-            wait_until(lambda: (n_files(server), status_of(server, "Threads")) == before, 30,
-                       f"files and threads back at {before}")
+            wait_until(lambda: n_files(server) <= files and status_of(server, "Threads") <= threads, 30,
+                       f"back at {files} files and {threads} threads")
             metrics = server.metrics()
             self.assertGreater(metrics['farthing_requests_finished_total{reason="cancelled"}'], n // 4)
             finished = sum(v for k, v in metrics.items() if k.startswith("farthing_requests_finished_total"))
@@ -236,7 +236,7 @@ class Overload(unittest.TestCase):
         memory = []
         while time.monotonic() - start < seconds:
             # Every eighth can't wait for as long as the queue is.
-            patience = {"timeout_ms": DEADLINE * 1e3} if len(tasks) % 8 == 7 else {}
+            patience = {"timeout_ms": int(DEADLINE * 1e3)} if len(tasks) % 8 == 7 else {}
             tasks.append(asyncio.create_task(stream(server.port, {**body(), **patience})))
             if len(tasks) % 64 == 0:
                 memory.append(status_of(server, "VmRSS"))

@@ -65,7 +65,7 @@ struct AttentionTiles {
       for (int32_t j = 0; j < kQueries; ++j) sum[j][0] = sum[j][1] = V::zero_f();
       const std::byte* row = k + at * kBytes<kType>;
       for (int32_t d = 0; d < head_dim; ++d, row += kRow) {
-        if (at == 0) prefetch<kRow>(ahead + d * kRow);
+        if (at == 0 && (kRow >= 64 || d % 2 == 0)) prefetch<kRow>(ahead + d * kRow);
         const F low = load_values<kType>(row);
         const F high = load_values<kType>(row + kLanes * kBytes<kType>);
 #pragma GCC unroll 8
