@@ -167,6 +167,8 @@ void add_bench(CLI::App& app, int& exit_code) {
   add_model_options(*verb, command->model);
   verb->remove_option(verb->get_option("--ctx"));       // as long as the tests need
   verb->remove_option(verb->get_option("--kv-cache"));  // without it there is no depth
+  for (const char* flag : {"--speculate", "--draft"})
+    verb->remove_option(verb->get_option(flag));  // tokens are random
   verb->get_option("--model")
       ->description("GGUF file, or smollm2, gemma3; or several")
       ->type_name("FILE[,FILE...]");

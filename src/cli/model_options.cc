@@ -126,6 +126,18 @@ void add_model_options(CLI::App& verb, ModelOptions& options) {
                    engine.paged,
                    {{"paged", true}, {"contiguous", false}},
                    "contiguous: a sequence reserves room for all its possible tokens at once");
+  add_choice<bool>(
+      verb,
+      "--speculate",
+      engine.speculate,
+      {{"off", false}, {"lookup", true}},
+      "lookup: guess tokens from what the text had before, and compute several at once; "
+      "changes no answer");
+  verb.add_option("--draft",
+                  engine.draft_tokens,
+                  "With --speculate: tokens guessed at a time (default: as many as pay)")
+      ->check(CLI::Range(1, 15))
+      ->type_name("N");
   add_choice<WeightMode>(
       verb,
       "--weights",

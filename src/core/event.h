@@ -67,6 +67,8 @@ struct Timings {
   // that were in it. A step's work on the prompt is the prompt's, also when it is done again.
   double prompt_busy_seconds = 0;
   double completion_busy_seconds = 0;
+  int32_t drafted_tokens = 0;   // guessed at, over all samples
+  int32_t accepted_tokens = 0;  // of those
 };
 
 // What happened on the way: why it took as long as it did.

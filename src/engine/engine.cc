@@ -16,6 +16,7 @@
 #include "engine/runner.h"
 #include "sample/sampler.h"
 #include "sample/stop_matcher.h"
+#include "sched/lookup_drafter.h"
 #include "sched/scheduler.h"
 #include "text/stream_decoder.h"
 
@@ -39,6 +40,9 @@ struct Stream {
     return std::move(step.text);
   }
 };
+
+// Drafted tokens of a step, all sequences together.
+constexpr int32_t kMostDrafted = 32;
 
 // No secret, but nobody outside can guess it.
 uint64_t random_key() {
@@ -77,6 +81,7 @@ struct Engine::Impl {
   EngineOptions options;
   std::unique_ptr<Runner> runner;
   std::unique_ptr<KVPool> pool;
+  LookupDrafter lookup;
   std::unique_ptr<Scheduler> scheduler;
 
   // The mailbox.
@@ -96,9 +101,14 @@ struct Engine::Impl {
   std::map<RequestId, Active> active;
   EngineMetrics metrics;
 
-  Batch batch;                        // of the step at hand
-  std::vector<double> shares;         // of the step's time, by slice
-  std::vector<const Sequence*> rows;  // of the logits at hand
+  Batch batch;                 // of the step at hand
+  std::vector<double> shares;  // of the step's time, by slice
+  // A row of the logits at hand: of a sequence as if the first n_draft of its draft were right.
+  struct Row {
+    const Sequence* sequence;
+    int32_t n_draft;
+  };
+  std::vector<Row> rows;
   std::vector<Sampled> sampled;
   std::vector<Picked> picked;
   ModelWork model_work;
@@ -114,7 +124,7 @@ struct Engine::Impl {
   void account(TimePoint began, TimePoint done);
   void publish_tokens(TimePoint now);
   // True: the token stops its sequence.
-  bool publish_token(const Sequence& sequence, Sampled&& chosen, TimePoint now);
+  bool publish_token(const Sequence& sequence, int32_t n_draft, Sampled&& chosen, TimePoint now);
   void publish_ended(TimePoint now);
   void count_ended(const Ended& ended, Active& entry);
   RequestEnd end_of(RequestId id, Active& entry, TimePoint now);
@@ -137,8 +147,9 @@ Result<std::unique_ptr<Engine>> Engine::start(const LoadedModel& model,
   if (options.context < 2)
     return usage_error("--ctx {}: at least 2 tokens are needed", options.context);
   options.max_sequences = std::max(options.max_sequences, 1);
+  const int32_t most_drafted = options.speculate ? kMostDrafted : 0;
   const int32_t step_tokens =
-      std::max(std::clamp(options.chunk, 1, options.context), options.max_sequences);
+      std::max(std::clamp(options.chunk, 1, options.context), options.max_sequences + most_drafted);
   const int64_t one = blocks_for(options.context);
   int64_t n_blocks = options.max_sequences * one;
   const int64_t block_bytes = KVStore::bytes_needed(model.model->kv_shapes(options.kv_type), 1);
@@ -171,27 +182,31 @@ Result<std::unique_ptr<Engine>> Engine::start(const LoadedModel& model,
                                .n_blocks = static_cast<int32_t>(n_blocks),
                                .memory_limit = options.memory_limit,
                                .decoder = {.max_tokens = step_tokens,
-                                           .max_logits = options.max_sequences,
+                                           .max_logits = options.max_sequences + most_drafted,
                                            .context = options.context,
                                            .kv_type = options.kv_type,
                                            .attention = options.attention}}));
   impl->pool = std::make_unique<KVPool>(static_cast<int32_t>(n_blocks));
-  impl->scheduler =
-      std::make_unique<Scheduler>(SchedulerOptions{.context = options.context,
-                                                   .max_sequences = options.max_sequences,
-                                                   .max_step_tokens = step_tokens,
-                                                   .kv_cache = options.kv_cache,
-                                                   .prefix_cache = options.prefix_cache,
-                                                   .paged = options.paged,
-                                                   .batching = options.batching,
-                                                   .policy = options.policy,
-                                                   .itl_target = options.itl_target,
-                                                   .cache_key = random_key()},
-                                  *impl->pool);
+  impl->scheduler = std::make_unique<Scheduler>(
+      SchedulerOptions{.context = options.context,
+                       .max_sequences = options.max_sequences,
+                       .max_step_tokens = step_tokens,
+                       .kv_cache = options.kv_cache,
+                       .prefix_cache = options.prefix_cache,
+                       .paged = options.paged,
+                       .batching = options.batching,
+                       .policy = options.policy,
+                       .itl_target = options.itl_target,
+                       .cache_key = random_key(),
+                       .drafter = options.speculate ? &impl->lookup : nullptr,
+                       .most_drafted = most_drafted,
+                       .draft_tokens = options.draft_tokens},
+      *impl->pool);
   impl->model_work = ModelWork(*model.model, options.kv_type);
-  impl->sampled.resize(static_cast<size_t>(options.max_sequences));
-  impl->rows.reserve(static_cast<size_t>(options.max_sequences));
-  impl->picked.reserve(static_cast<size_t>(options.max_sequences));
+  const auto most_rows = static_cast<size_t>(options.max_sequences + most_drafted);
+  impl->sampled.resize(most_rows);
+  impl->rows.reserve(most_rows);
+  impl->picked.reserve(most_rows);
   EngineMetrics& metrics = impl->metrics;
   metrics.began = metrics.accounted_until = Clock::now();
   metrics.working = true;  // until it waits for the first time
@@ -374,6 +389,7 @@ void Engine::Impl::account(TimePoint began, TimePoint done) {
     entry.timings.completion_busy_seconds += completion;
     entry.timeline.n_prefill_steps += of_prompt > 0 ? 1 : 0;
     entry.n_computed += slice.count;
+    entry.timings.drafted_tokens += slice.n_draft;
     metrics.prompt_busy_seconds += prompt;
     metrics.completion_busy_seconds += completion;
   }
@@ -413,20 +429,23 @@ int32_t Engine::Impl::best_needed_by(const Sequence& sequence, const Request& re
   return sequence.n_generated() < request.min_tokens ? 0 : best_needed(request.sampling);
 }
 
-// Chooses a token for every slice with logits, all rows in parallel.
+// Chooses a token for every row of logits, all in parallel; rows behind a wrong guess for nobody.
 void Engine::Impl::choose(const Logits& logits) {
   rows.clear();
   for (const Slice& slice : batch.slices) {
-    if (slice.n_logits > 0) rows.push_back(slice.sequence);
+    for (int32_t i = 0; i < slice.n_logits; ++i)
+      rows.push_back({slice.sequence, slice.n_draft - slice.n_logits + 1 + i});
   }
   runner->team().parallel_for(
       static_cast<int64_t>(rows.size()), 1, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i) {
-          const Sequence& s = *rows[static_cast<size_t>(i)];
+          const auto [sequence, n_draft] = rows[static_cast<size_t>(i)];
+          const Sequence& s = *sequence;
           const Active& entry = active.at(s.request);
-          const std::span<const TokenId> tokens(s.tokens);
+          const auto size = static_cast<size_t>(s.size() + n_draft);
+          const auto tokens = std::span<const TokenId>(s.tokens).first(size);
           std::span<const TokenId> banned;
-          if (s.n_generated() < entry.request.min_tokens) banned = entry.banned;
+          if (s.n_generated() + n_draft < entry.request.min_tokens) banned = entry.banned;
           sampled[static_cast<size_t>(i)] =
               sample_token({.logits = logits.all_of(i),
                             .best = logits.best_of(i),
@@ -434,21 +453,36 @@ void Engine::Impl::choose(const Logits& logits) {
                             .output = tokens.subspan(static_cast<size_t>(s.n_prompt)),
                             .banned = banned,
                             .sample = s.sample,
-                            .position = static_cast<uint32_t>(s.size())},
+                            .position = static_cast<uint32_t>(size)},
                            entry.request.sampling);
         }
       });
 }
 
+// What was chosen is the sequence's own as long as the guesses before it are what was chosen there.
 void Engine::Impl::publish_tokens(TimePoint now) {
   picked.clear();
+  const Sequence* done = nullptr;
   for (size_t i = 0; i < rows.size(); ++i) {
+    const auto [sequence, n_draft] = rows[i];
+    if (sequence == done) continue;
     const TokenId token = sampled[i].token;
-    picked.push_back({rows[i]->id, token, publish_token(*rows[i], std::move(sampled[i]), now)});
+    const bool stop = publish_token(*sequence, n_draft, std::move(sampled[i]), now);
+    picked.push_back({sequence->id, token, stop});
+    const bool right = n_draft < sequence->n_draft &&
+                       token == sequence->tokens[static_cast<size_t>(sequence->size() + n_draft)];
+    if (stop || !right) {
+      done = sequence;
+    } else {
+      ++active.at(sequence->request).timings.accepted_tokens;
+    }
   }
 }
 
-bool Engine::Impl::publish_token(const Sequence& sequence, Sampled&& chosen, TimePoint now) {
+bool Engine::Impl::publish_token(const Sequence& sequence,
+                                 int32_t n_draft,
+                                 Sampled&& chosen,
+                                 TimePoint now) {
   Active& entry = active.at(sequence.request);
   Stream& stream = entry.streams[sequence.sample];
   if (entry.usage.completion_tokens++ == 0) {
@@ -468,7 +502,7 @@ bool Engine::Impl::publish_token(const Sequence& sequence, Sampled&& chosen, Tim
   TokenEvent event{.request = sequence.request, .sample = sequence.sample, .token = chosen.token};
   event.logprob = chosen.logprob;
   event.top = std::move(chosen.top);
-  const bool may_stop = sequence.n_generated() >= entry.request.min_tokens;
+  const bool may_stop = sequence.n_generated() + n_draft >= entry.request.min_tokens;
   bool stop = may_stop && is_stop(entry.request, chosen.token);
   if (!stop && !may_stop) {
     event.text = stream.decoder.push(chosen.token);

@@ -41,7 +41,9 @@ struct EngineOptions {
   bool paged = true;         // off: a sequence takes the blocks of all its possible tokens at once
   Batching batching = Batching::kContinuous;
   Policy policy = Policy::kFcfs;
-  double itl_target = 0;  // seconds between tokens that prompts of others may not exceed; 0: none
+  double itl_target = 0;   // seconds between tokens that prompts of others may not exceed; 0: none
+  bool speculate = false;  // on: guess tokens from what was said before; changes no answer
+  int32_t draft_tokens = 0;  // guessed at a time, at most 15; 0: as many as pay
   int64_t memory_limit = 0;  // bytes; 0: cgroup or machine limit
 };
 

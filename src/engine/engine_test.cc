@@ -236,6 +236,71 @@ TEST(Engine, IdleTimeNeverFallsAndIsTheRestOfAllTime) {
               1e-6);
 }
 
+// Drafts change no token, no log-probability and no text: greedy or sampled, with every rule that
+// looks at what came before, alone and among neighbours; though many are right.
+TEST(Engine, DraftsChangeNothing) {
+  std::vector<std::pair<const char*, Request>> requests;
+  const auto add = [&](const char* name, auto&& change) {
+    // A text that repeats itself, so that there is something to look up.
+    Request request = request_of(12, 90);
+    const std::vector<TokenId> part = request.prompt;
+    for (int i = 0; i < 3; ++i)
+      request.prompt.insert(request.prompt.end(), part.begin(), part.end());
+    change(request);
+    requests.emplace_back(name, std::move(request));
+  };
+  add("greedy", [](Request&) {});
+  add("one token", [](Request& r) { r.max_tokens = 1; });
+  add("two tokens", [](Request& r) { r.max_tokens = 2; });
+  add("to the end of the context", [](Request& r) { r.max_tokens = 1000; });
+  add("sampled", [](Request& r) { r.sampling.temperature = 0.3f, r.sampling.seed = 5; });
+  add("warm", [](Request& r) { r.sampling.temperature = 1.2f, r.sampling.top_k = 20; });
+  add("penalties", [](Request& r) {
+    r.sampling.frequency_penalty = 0.7f, r.sampling.presence_penalty = 0.4f;
+    r.sampling.repetition_penalty = 1.2f;
+  });
+  add("least tokens", [](Request& r) { r.ignore_eos = false, r.min_tokens = 30; });
+  add("stops", [](Request& r) { r.stop = {"e", "zz"}, r.include_stop = true, r.min_tokens = 9; });
+  add("samples", [](Request& r) { r.n = 3, r.sampling.temperature = 0.5f; });
+  add("no logprobs", [](Request& r) { r.sampling.logprobs = -1; });
+  // Few tokens, so that it says again what it said.
+  add("loops", [](Request& r) {
+    r.sampling.temperature = 0.7f;
+    for (TokenId token = 20; token < 23; ++token) r.sampling.logit_bias.push_back({token, 30.0f});
+  });
+  int64_t n_accepted = 0;
+  for (const int32_t draft : {1, 3, 15}) {
+    for (const int neighbours : {0, 3}) {
+      EngineOptions options{.n_threads = 2, .context = 256, .max_sequences = 5};
+      auto plain = start(options);
+      options.speculate = true;
+      options.draft_tokens = draft;
+      auto drafting = start(options);
+      for (const auto& [name, request] : requests) {
+        const Heard want = run(*plain, request);
+        std::vector<Listener> others(static_cast<size_t>(neighbours));
+        for (uint32_t i = 0; i < others.size(); ++i)
+          ASSERT_TRUE(drafting->submit(request_of(10 + 7 * static_cast<int32_t>(i), 40, i + 1),
+                                       others[i].sink()));
+        const Heard got = run(*drafting, request);
+        EXPECT_EQ(got.tokens, want.tokens) << name << " draft " << draft;
+        EXPECT_EQ(got.logprobs, want.logprobs) << name << " draft " << draft;
+        EXPECT_EQ(got.text, want.text) << name << " draft " << draft;
+        EXPECT_EQ(got.usage.completion_tokens, want.usage.completion_tokens) << name;
+        EXPECT_LE(got.timings.accepted_tokens, got.timings.drafted_tokens);
+        n_accepted += got.timings.accepted_tokens;
+        for (Listener& other : others) other.wait();
+      }
+      const EngineMetrics m = drafting->metrics();
+      EXPECT_EQ(m.kv_blocks_leased, 0);
+      // A gap between any two tokens of a sample; one request had three samples.
+      EXPECT_EQ(m.inter_token_latency.count() + m.time_to_first_token.count() + 2,
+                m.generated_tokens);
+    }
+  }
+  EXPECT_GT(n_accepted, 100);
+}
+
 TEST(Engine, WhatWasComputedForNobodyIsCounted) {
   auto engine = start(small());
   Listener listener;

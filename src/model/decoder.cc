@@ -77,7 +77,7 @@ void Decoder::embed(const Batch& batch) {
   ws_.rows.clear();
   for (const Slice& slice : batch.slices) {
     CHECK(slice.first >= 0 && slice.count > 0 && slice.n_logits <= slice.count);
-    CHECK(slice.first + slice.count <= slice.sequence->size());
+    CHECK(slice.first + slice.count <= static_cast<int32_t>(slice.sequence->tokens.size()));
     CHECK(slice.first + slice.count <=
           static_cast<int32_t>(slice.sequence->blocks.size()) * kKVBlockTokens);
     for (int32_t i = 0; i < slice.count; ++i) ws_.rows.push_back({slice.sequence, slice.first + i});

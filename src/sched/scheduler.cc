@@ -31,6 +31,11 @@ constexpr size_t kMostLookedUp = 64;
 constexpr size_t kMostConsidered = 256;
 constexpr int kMostPassedOver = 32;
 
+// Most tokens of one draft: with the token before it, what the kernels for few tokens take at once.
+constexpr int32_t kMostDraft = 15;
+// Until what a token costs is known.
+constexpr int64_t kStepsBeforeDrafts = 8;
+
 int32_t common_prefix(std::span<const TokenId> a, std::span<const TokenId> b) {
   return static_cast<int32_t>(std::ranges::mismatch(a, b).in1 - a.begin());
 }
@@ -91,6 +96,7 @@ void Scheduler::end_if(Predicate&& predicate, FinishReason reason) {
     std::erase_if(entries, [&](const std::unique_ptr<Entry>& entry) {
       if (!predicate(*entry)) return false;
       const Sequence& s = entry->sequence;
+      if (options_.drafter) options_.drafter->forget(s.id);
       ended_.push_back({s.id,
                         s.request,
                         s.sample,
@@ -132,13 +138,19 @@ void Scheduler::plan(TimePoint now, Batch& batch) {
   for (size_t i = 0; i < running_.size(); ++i) {
     if (!grow(*running_[i], now)) break;
   }
+  draft();
   Budget left = budget();
   admit(batch, now, left);
   planned_.clear();
   for (const auto& entry : running_) {
     if (!entry->decodes()) continue;
     planned_.push_back(entry.get());
-    batch.slices.push_back({&entry->sequence, entry->sequence.n_stored, 1, 1});
+    const Sequence& s = entry->sequence;
+    batch.slices.push_back({.sequence = &s,
+                            .first = s.n_stored,
+                            .count = 1 + s.n_draft,
+                            .n_logits = 1 + s.n_draft,
+                            .n_draft = s.n_draft});
   }
   for (const auto& [entry, count] : allot(left, nullptr)) {
     if (count == 0) continue;
@@ -146,6 +158,71 @@ void Scheduler::plan(TimePoint now, Batch& batch) {
     const Sequence& s = entry->sequence;
     batch.slices.push_back({&s, s.n_stored, count, count == entry->n_left() ? 1 : 0});
   }
+}
+
+// Guesses at what running sequences go on with, for as long as they pay. Prompts don't count: they
+// take what these leave.
+void Scheduler::draft() {
+  if (!options_.drafter || !options_.kv_cache) return;
+  if (options_.draft_tokens == 0 && step_model_.n_observed() < kStepsBeforeDrafts) return;
+  StepWork work;
+  int32_t n_decodes = 0;
+  for (const auto& entry : running_) {
+    if (!entry->decodes()) continue;
+    work += StepWork::of(entry->sequence.n_stored, 1);
+    ++n_decodes;
+  }
+  int32_t room = std::min(options_.most_drafted, options_.max_step_tokens - n_decodes);
+  double tokens = n_decodes;  // expected of the step
+  for (const auto& entry : running_) {
+    Sequence& s = entry->sequence;
+    if (!entry->decodes()) continue;
+    // The token after the draft is the step's own: a draft ends one before the last.
+    const int32_t most = std::min({room, kMostDraft, entry->max_size - s.size() - 1});
+    if (most <= 0) continue;
+    const size_t size = s.tokens.size();
+    const Guess guess = options_.drafter->guess(s, most, s.tokens);
+    s.n_draft = guess.n_tokens;
+    if (guess.n_tokens == 0) continue;
+    const double acceptance = entry->drafts.acceptance(guess.draft_class);
+    const double seconds = step_model_.seconds(work);
+    int32_t n = std::min(guess.n_tokens, options_.draft_tokens);
+    if (options_.draft_tokens == 0) {
+      n = draft_length(acceptance, tokens / seconds, guess.n_tokens, [&](int32_t n_more) {
+        StepWork more = work;
+        more += StepWork::of(s.n_stored + 1, n_more);
+        return step_model_.seconds(more) - seconds;
+      });
+    }
+    n = std::min(n, room_for_draft(*entry, n));
+    s.tokens.resize(size + static_cast<size_t>(n));
+    s.n_draft = n;
+    entry->draft_class = guess.draft_class;
+    if (n == 0) {
+      entry->drafts.pass(guess.draft_class);
+      continue;
+    }
+    room -= n;
+    work += StepWork::of(s.n_stored + 1, n);
+    double reached = 1;
+    for (int32_t i = 0; i < n; ++i) tokens += reached *= acceptance;
+  }
+}
+
+// How many of `n` tokens behind the sequence's have a place: in its blocks, or in one more if there
+// is plenty. A draft is never worth a block that somebody else has stored something in.
+int32_t Scheduler::room_for_draft(Entry& entry, int32_t n) {
+  Sequence& s = entry.sequence;
+  const auto room = [&] {
+    return static_cast<int32_t>(s.blocks.size()) * kKVBlockTokens - s.size();
+  };
+  if (room() < n && pool_.n_free() > n_running()) {
+    std::optional<Lease> more = pool_.lease(1);
+    CHECK(more);
+    entry.lease.append(*std::move(more));
+    s.blocks = entry.lease.blocks();
+  }
+  return room();
 }
 
 // Prompt tokens of the next step.
@@ -157,7 +234,7 @@ Scheduler::Budget Scheduler::budget() const {
   for (const auto& entry : running_) {
     const Sequence& s = entry->sequence;
     if (entry->decodes()) {
-      decodes += StepWork::of(s.n_stored, 1);
+      decodes += StepWork::of(s.n_stored, 1 + s.n_draft);
     } else if (!std::exchange(has_prompt, true)) {
       first = s.n_stored;
     }
@@ -386,36 +463,54 @@ WaitReason Scheduler::try_admit(Batch& batch, Entry& entry) {
 
 void Scheduler::commit(const Batch& batch, std::span<const Picked> picked) {
   CHECK(batch.slices.size() == planned_.size());
+  std::vector<std::pair<SequenceId, FinishReason>> ends;
+  auto pick = picked.begin();  // they come in the order of the slices
   for (size_t i = 0; i < planned_.size(); ++i) {
     const Slice& slice = batch.slices[i];
     Entry& entry = *planned_[i];
     Sequence& s = entry.sequence;
     CHECK(slice.sequence == &s && slice.first == s.n_stored);
+    const auto first = pick;
+    while (pick != picked.end() && pick->sequence == s.id) ++pick;
+    const std::span<const Picked> own(first, pick);
+    const int32_t n_right = end_draft(entry, slice, own);
     const int32_t again = std::clamp(entry.n_known - slice.first, 0, slice.count);
     counts_.tokens_computed_again += again;
     counts_.prompt_tokens_computed +=
         std::clamp(s.n_prompt - slice.first - again, 0, slice.count - again);
-    s.n_stored += slice.count;
+    for (const Picked& p : own) s.tokens.push_back(p.token);
+    served_[entry.caller] += static_cast<double>(own.size());
+    s.n_stored += n_right;
     entry.source = Lease();
     if (caches_prefixes() && tree_.store(entry.salt, entry.path, s.tokens, s.n_stored, entry.lease))
       s.blocks = entry.lease.blocks();
+    if (own.empty()) continue;
+    if (!options_.kv_cache) s.n_stored = 0;
+    const bool stops = own.back().stop;
+    if (stops || s.size() >= entry.max_size)
+      ends.emplace_back(s.id, stops ? FinishReason::kStop : FinishReason::kLength);
   }
-  // Picks come in the order of the slices.
-  size_t i = 0;
-  std::vector<std::pair<SequenceId, FinishReason>> ends;
-  for (const Picked& pick : picked) {
-    while (i < planned_.size() && planned_[i]->sequence.id != pick.sequence) ++i;
-    CHECK(i < planned_.size());
-    Entry& entry = *planned_[i];
-    entry.sequence.tokens.push_back(pick.token);
-    served_[entry.caller] += 1;
-    if (!options_.kv_cache) entry.sequence.n_stored = 0;
-    const bool full = entry.sequence.size() >= entry.max_size;
-    if (pick.stop || full)
-      ends.emplace_back(pick.sequence, pick.stop ? FinishReason::kStop : FinishReason::kLength);
-  }
+  CHECK(pick == picked.end());
   planned_.clear();
   for (const auto& [id, reason] : ends) end_sequence(id, reason);
+}
+
+// Takes the draft off the sequence. How many of the slice's tokens are its own, the right ones of
+// the draft included: K and V of these are stored.
+int32_t Scheduler::end_draft(Entry& entry, const Slice& slice, std::span<const Picked> picked) {
+  Sequence& s = entry.sequence;
+  s.tokens.resize(static_cast<size_t>(s.size()));
+  s.n_draft = 0;
+  if (slice.n_draft == 0) {
+    CHECK(picked.size() == static_cast<size_t>(slice.n_logits));
+    return slice.count;
+  }
+  const auto n_accepted = static_cast<int32_t>(picked.size()) - 1;
+  CHECK(n_accepted >= 0 && n_accepted <= slice.n_draft);
+  counts_.drafted_tokens += slice.n_draft;
+  counts_.accepted_tokens += n_accepted;
+  entry.drafts.observe(entry.draft_class, slice.n_draft, n_accepted);
+  return slice.count - slice.n_draft + n_accepted;
 }
 
 void Scheduler::observe(const Batch& batch, double seconds) {

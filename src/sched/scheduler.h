@@ -26,6 +26,8 @@
 #include "core/request.h"
 #include "core/sequence.h"
 #include "core/wait_reason.h"
+#include "sched/draft_control.h"
+#include "sched/drafter.h"
 #include "sched/policy.h"
 #include "sched/step_model.h"
 
@@ -48,10 +50,14 @@ struct SchedulerOptions {
   Policy policy = Policy::kFcfs;
   double itl_target =
       0;  // seconds between a running sequence's tokens that prefill keeps to; 0: none
-  uint64_t cache_key = 0;  // of the prefix tree's hash
+  uint64_t cache_key = 0;      // of the prefix tree's hash
+  Drafter* drafter = nullptr;  // none: no drafts; outlives the scheduler
+  int32_t most_drafted = 0;    // tokens of all drafts of a step
+  int32_t draft_tokens = 0;    // of every draft; 0: as many as pay
 };
 
-// The token that a slice with logits led to.
+// A token that a slice with logits led to; with a draft, one for each token of it that was right
+// and one more, in order, up to the first that stops.
 struct Picked {
   SequenceId sequence;
   TokenId token = 0;
@@ -76,6 +82,8 @@ struct SchedulerCounts {
   int64_t tokens_computed_again = 0;    // after preemption
   int64_t preemptions = 0;
   int64_t evicted_blocks = 0;
+  int64_t drafted_tokens = 0;
+  int64_t accepted_tokens = 0;                    // of those
   std::array<int64_t, kWaitReasonCount> waits{};  // sequences and steps
 };
 
@@ -130,6 +138,8 @@ class Scheduler {
     WaitSeconds waited{};
     int32_t n_preempted = 0;
     int32_t n_known = 0;  // tokens that were computed before it was preempted
+    DraftControl drafts;
+    int32_t draft_class = 0;  // of the draft at hand
 
     bool decodes() const { return n_left() == 1; }
     int32_t n_left() const { return sequence.size() - sequence.n_stored; }
@@ -149,6 +159,9 @@ class Scheduler {
     Entry* entry;
     int32_t count;
   };
+  void draft();
+  int32_t room_for_draft(Entry& entry, int32_t n);
+  int32_t end_draft(Entry& entry, const Slice& slice, std::span<const Picked> picked);
   Budget budget() const;
   std::vector<Allotted> allot(Budget left, Entry* candidate) const;
   void welcome(uint64_t caller);

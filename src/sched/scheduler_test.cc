@@ -248,10 +248,36 @@ rc::Gen<SchedulerOptions> any_options() {
                         [](int i) { return static_cast<Policy>(i); })));
 }
 
+// What the model of the property below chooses behind the first `size` tokens of a sequence.
+TokenId chosen(const Sequence& s, int32_t size) {
+  return (size + (size > 40 ? static_cast<int32_t>(s.sample) : 0)) % 7;
+}
+
+// Right in four of five tokens.
+class OracleDrafter : public Drafter {
+ public:
+  Guess guess(const Sequence& s, int32_t most, std::vector<TokenId>& out) override {
+    const int32_t size = s.size();
+    for (int32_t i = 0; i < most; ++i)
+      out.push_back((chosen(s, size + i) + ((size + i) % 5 == 0 ? 1 : 0)) % 7);
+    known_[s.id] = true;
+    return {.n_tokens = most, .draft_class = size % kDraftClasses};
+  }
+  void forget(SequenceId id) override { known_.erase(id); }
+  bool empty() const { return known_.empty(); }
+
+ private:
+  std::map<SequenceId, bool> known_;
+};
+
 // Any trace under any options: every sequence ends once, the budget holds, tokens are computed in
 // order and on what was stored for them, nobody starves, no block leaks.
 RC_GTEST_PROP(SchedulerProperty, AnyTrace, ()) {
-  const SchedulerOptions options = *any_options();
+  SchedulerOptions options = *any_options();
+  OracleDrafter drafter;
+  if (*rc::gen::arbitrary<bool>()) options.drafter = &drafter;
+  options.most_drafted = *rc::gen::inRange(0, 40);
+  options.draft_tokens = *rc::gen::element(0, 0, 1, 5, 15);
   const auto arrivals = *rc::gen::container<std::vector<Arrival>>(any_arrival());
   const int32_t n_blocks = *rc::gen::inRange(7, 24);  // a full context, or a few
   KVPool pool(n_blocks);
@@ -281,11 +307,15 @@ RC_GTEST_PROP(SchedulerProperty, AnyTrace, ()) {
     std::vector<Picked> picked;
     for (const Slice& s : batch.slices) {
       RC_ASSERT(s.first == s.sequence->n_stored);
-      RC_ASSERT(s.n_logits == (s.first + s.count == s.sequence->size() ? 1 : 0));
-      if (s.n_logits > 0) {
-        const auto sample = static_cast<int32_t>(s.sequence->sample);
-        const TokenId token = (s.sequence->size() + (s.sequence->size() > 40 ? sample : 0)) % 7;
-        picked.push_back({s.sequence->id, token, (step + s.sequence->size()) % 41 == 0});
+      RC_ASSERT(s.n_draft == s.sequence->n_draft);
+      const int32_t size = s.sequence->size();
+      RC_ASSERT(s.n_logits == (s.first + s.count == size + s.n_draft ? 1 + s.n_draft : 0));
+      for (int32_t i = 0; i < s.n_logits; ++i) {
+        const TokenId token = chosen(*s.sequence, size + i);
+        const bool stop = (step + size + i) % 41 == 0;
+        picked.push_back({s.sequence->id, token, stop});
+        if (stop || (i < s.n_draft && s.sequence->tokens[static_cast<size_t>(size + i)] != token))
+          break;
       }
     }
     scheduler.observe(batch, 0.0005 + 0.00005 * batch.n_tokens());
@@ -296,6 +326,7 @@ RC_GTEST_PROP(SchedulerProperty, AnyTrace, ()) {
   RC_ASSERT(ended.size() == n_sequences);
   for (const auto& [id, times] : ended) RC_ASSERT(times == 1);
   RC_ASSERT(pool.n_leased() == 0);
+  RC_ASSERT(drafter.empty());
 }
 
 std::vector<TokenId> distinct(TokenId first, int32_t n) {
@@ -375,6 +406,67 @@ TEST(Scheduler, TheYoungestIsPreemptedAndEndsAllTheSame) {
   EXPECT_EQ(ended[0].n_preempted, 0);
   EXPECT_GE(ended[1].n_preempted, 1);
   EXPECT_GE(scheduler.counts().preemptions, 1);
+}
+
+// A draft is checked in one step; its right tokens and one more are the step's.
+TEST(Scheduler, DraftsAreComputedAtOnceAndKeptAsFarAsTheyAreRight) {
+  KVPool pool(16);
+  OracleDrafter drafter;
+  Scheduler scheduler({.context = 256,
+                       .max_sequences = 2,
+                       .max_step_tokens = 64,
+                       .drafter = &drafter,
+                       .most_drafted = 32},
+                      pool);
+  scheduler.add(RequestId{1}, request_of(6, 60));
+  int n_steps = 0;
+  std::vector<TokenId> tokens;
+  while (!scheduler.idle()) {
+    const Batch batch = scheduler.plan(TimePoint{});
+    ASSERT_EQ(batch.slices.size(), 1u);
+    const Slice& s = batch.slices[0];
+    const int32_t size = s.sequence->size();
+    std::vector<Picked> picked;
+    for (int32_t i = 0; i <= s.n_draft; ++i) {
+      picked.push_back({s.sequence->id, chosen(*s.sequence, size + i), false});
+      tokens.push_back(picked.back().token);
+      if (i < s.n_draft && s.sequence->tokens[static_cast<size_t>(size + i)] != tokens.back())
+        break;
+    }
+    scheduler.observe(batch, 0.01 + 0.0001 * batch.n_tokens());  // a drafted token costs 1 %
+    scheduler.commit(batch, picked);
+    scheduler.check_integrity();
+    ++n_steps;
+  }
+  ASSERT_EQ(tokens.size(), 60u);
+  for (int32_t i = 0; i < 60; ++i) EXPECT_EQ(tokens[static_cast<size_t>(i)], (6 + i) % 7);
+  EXPECT_LT(n_steps, 30);
+  EXPECT_EQ(scheduler.counts().accepted_tokens, 60 - n_steps);
+  EXPECT_GT(scheduler.counts().drafted_tokens, scheduler.counts().accepted_tokens);
+}
+
+TEST(DraftLength, StopsWhereATokenCostsMoreThanItGives) {
+  const auto linear = [](double each) { return [each](int32_t n) { return each * n; }; };
+  // One token a step of one second: a drafted one pays if it is likelier than it is long.
+  EXPECT_EQ(draft_length(0.5, 1, 15, linear(0.2)), 2);  // 0.5, 0.25, 0.125
+  EXPECT_EQ(draft_length(0.9, 1, 15, linear(0.2)), 15);
+  EXPECT_EQ(draft_length(0.9, 1, 4, linear(0.2)), 4);
+  EXPECT_EQ(draft_length(0.1, 1, 15, linear(0.2)), 0);
+  EXPECT_EQ(draft_length(0.5, 1, 15, linear(0)), 15);
+  // Eight tokens a step anyway: each must be worth more.
+  EXPECT_EQ(draft_length(0.5, 8, 15, linear(0.1)), 0);
+}
+
+TEST(DraftControl, LearnsAndForgives) {
+  DraftControl control;
+  const double first = control.acceptance(4);
+  for (int i = 0; i < 50; ++i) control.observe(4, 8, 0);
+  EXPECT_LT(control.acceptance(4), 0.01);
+  EXPECT_EQ(control.acceptance(3), DraftControl().acceptance(3));
+  for (int i = 0; i < 1000; ++i) control.pass(4);
+  EXPECT_NEAR(control.acceptance(4), first, 0.01);
+  for (int i = 0; i < 50; ++i) control.observe(4, 3, 3);
+  EXPECT_GT(control.acceptance(4), 0.99);
 }
 
 TEST(Scheduler, StaticBatchingWaitsForTheLast) {

@@ -124,6 +124,8 @@ void ApiResponse::on_request_end(const RequestEnd& event, std::string* out) {
   timings_.decode_seconds += event.timings.decode_seconds;
   timings_.prompt_busy_seconds += event.timings.prompt_busy_seconds;
   timings_.completion_busy_seconds += event.timings.completion_busy_seconds;
+  timings_.drafted_tokens += event.timings.drafted_tokens;
+  timings_.accepted_tokens += event.timings.accepted_tokens;
   const Timeline& timeline = event.timeline;
   for (size_t i = 0; i < kWaitReasonCount; ++i)
     timeline_.waited[i] = std::max(timeline_.waited[i], timeline.waited[i]);
@@ -331,7 +333,7 @@ std::string timings_json(const Usage& usage, const Timings& timings) {
   return fmt::format(
       "{{\"cache_n\":{},\"prompt_n\":{},\"prompt_ms\":{:.3f},\"prompt_per_token_ms\":{:.4f},"
       "\"prompt_per_second\":{:.3f},\"predicted_n\":{},\"predicted_ms\":{:.3f},"
-      "\"predicted_per_token_ms\":{:.4f},\"predicted_per_second\":{:.3f},\"queue_ms\":{:.3f}}}",
+      "\"predicted_per_token_ms\":{:.4f},\"predicted_per_second\":{:.3f},\"queue_ms\":{:.3f}{}}}",
       usage.cached_tokens,
       computed,
       timings.prefill_seconds * 1e3,
@@ -341,7 +343,11 @@ std::string timings_json(const Usage& usage, const Timings& timings) {
       timings.decode_seconds * 1e3,
       per_token_ms(timings.decode_seconds, decoded),
       per_second(decoded, timings.decode_seconds),
-      timings.queue_seconds * 1e3);
+      timings.queue_seconds * 1e3,
+      timings.drafted_tokens == 0 ? ""
+                                  : fmt::format(",\"draft_n\":{},\"draft_n_accepted\":{}",
+                                                timings.drafted_tokens,
+                                                timings.accepted_tokens));
 }
 
 }  // namespace farthing

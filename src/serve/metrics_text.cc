@@ -150,6 +150,15 @@ void add_tokens(Families& out, const MetricsView& view) {
               {number(s.prompt_tokens_cached)});
 }
 
+void add_drafts(Families& out, const SchedulerCounts& s) {
+  out.counter("farthing_spec_decode_drafted_tokens_total",
+              "Tokens that were guessed at, to be computed in one step",
+              {number(s.drafted_tokens)});
+  out.counter("farthing_spec_decode_accepted_tokens_total",
+              "Guesses that were what the model chose",
+              {number(s.accepted_tokens)});
+}
+
 void add_machine(Families& out, const MetricsView& view) {
   const EngineMetrics& m = view.engine;
   const SchedulerCounts& s = m.scheduler;
@@ -252,6 +261,10 @@ void add_vllm(Families& out, const MetricsView& view) {
   out.counter("vllm:prompt_tokens_total",
               "Prompt tokens",
               {number(s.prompt_tokens_computed + s.prompt_tokens_cached)});
+  out.counter(
+      "vllm:spec_decode_num_draft_tokens_total", "Drafted tokens", {number(s.drafted_tokens)});
+  out.counter(
+      "vllm:spec_decode_num_accepted_tokens_total", "Accepted ones", {number(s.accepted_tokens)});
   out.counter("vllm:generation_tokens_total", "Generated tokens", {number(m.generated_tokens)});
   const auto finished = [&](std::string name, FinishReason reason) {
     return labelled("finished_reason", name, m.requests_finished[static_cast<size_t>(reason)]);
@@ -283,6 +296,7 @@ std::string metrics_text(const MetricsView& view) {
   Families own({});
   add_requests(own, view);
   add_tokens(own, view);
+  add_drafts(own, view.engine.scheduler);
   add_machine(own, view);
   if (view.ledger) add_money(own, *view.ledger);
   std::string text = own.text();
