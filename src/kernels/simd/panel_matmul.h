@@ -14,7 +14,7 @@ struct PanelMatmul {
   using F = typename V::F;
   using Small = TileMatmul<V, Tile>;
   static constexpr int kTiles = 2;
-  static constexpr int kGroups = 16;  // of 32 values: a whole number of units of every format
+  static constexpr int kGroups = 8;  // of 32 values: a whole number of units of every format
   static constexpr int kPer = Tile::kHalves ? 2 : 1;
   static_assert(kGroups % Tile::kGroups == 0);
 
@@ -27,8 +27,11 @@ struct PanelMatmul {
   struct alignas(64) Sums {  // of one token
     float lane[kTiles][V::kLanes];
   };
-  static constexpr int32_t kSpan = 128, kLeastSpan = 48;
-  static constexpr int64_t kSpanBytes = 1 << 20;
+  // Tokens, and values of k, whose activations stay in L2 while all tiles go over them: the sums
+  // of a span's tokens go through the output rows from chunk to chunk.
+  static constexpr int32_t kSpan = 128;
+  static constexpr int64_t kUnits = kGroups / Tile::kGroups;  // of a panel
+  static constexpr int64_t kChunk = 64 / kGroups * kUnits;
 
   template <int kGroup = 0>
   FARTHING_SIMD void unpack_part(const std::byte* unit, int part, int first, int tile, Panel& p) {
@@ -74,8 +77,9 @@ struct PanelMatmul {
       const I w0 = V::load_line(p.w[g][j][0]), w1 = V::load_line(p.w[g][j][1]);
 #pragma GCC unroll 8
       for (int t = 0; t < kTokens; ++t) {
-        sum[t][0] = V::dot_unsigned(sum[t][0], w0, a[t].q + 4 * j);
-        sum[t][1] = V::dot_unsigned(sum[t][1], w1, a[t].q + 4 * j);
+        const I x = V::broadcast(a[t].q + 4 * j);
+        sum[t][0] = V::dot_unsigned(sum[t][0], w0, x);
+        sum[t][1] = V::dot_unsigned(sum[t][1], w1, x);
       }
     }
     const F s0 = V::load(p.scale[g][kHalf][0]), s1 = V::load(p.scale[g][kHalf][1]);
@@ -141,6 +145,7 @@ struct PanelMatmul {
                     int64_t tile,
                     int64_t unit,
                     int n_groups,
+                    bool starts,
                     int32_t begin,
                     int32_t end,
                     Sums* sums) {
@@ -155,8 +160,10 @@ struct PanelMatmul {
       const std::byte* next_block = act + act_groups(task.cols) * block.group_stride;
       const auto part = [&]<int kTokens>(int at) {
         const int after = at + kTokens;
-        if (unit == 0) {  // asks for the lines that the results will go to
-          const float* out = task.out + (token + at) * task.out_stride + tile * kTileRows;
+        if (starts) {  // asks for the lines that the results will go to, or the next pair's come
+                       // from
+          const float* out = task.out + (token + at) * task.out_stride +
+                             (unit == 0 ? tile : tile + kTiles) * kTileRows;
           for (int t = 0; t < kTokens; ++t, out += task.out_stride) {
             __builtin_prefetch(out, 1);
             __builtin_prefetch(out + V::kLanes, 1);
@@ -176,44 +183,56 @@ struct PanelMatmul {
     }
   }
 
-  // Two tiles against the tokens of a span.
-  static void pair(const MatmulTask& task, int64_t tile, int32_t begin, int32_t end) {
+  // Two tiles against the tokens of a span, units [first, last) of k. Sums of the units before are
+  // in task.out, where those of these go.
+  static void pair(const MatmulTask& task,
+                   int64_t tile,
+                   int64_t first,
+                   int64_t last,
+                   int32_t begin,
+                   int32_t end) {
     alignas(64) Sums sums[kSpan];
-    const int64_t n_units = ceil_div(task.cols, Small::kUnitValues);
-    for (int64_t unit = 0; unit < n_units; unit += kGroups / Tile::kGroups) {
-      const int64_t left = (n_units - unit) * Tile::kGroups;
-      const int n_groups = left < kGroups ? static_cast<int>(left) : kGroups;
-      panel(task, tile, unit, n_groups, begin, end, sums);
-    }
     const int64_t row = tile * kTileRows;
+    const typename V::Mask rows[kTiles] = {V::first_lanes(task.rows - row),
+                                           V::first_lanes(task.rows - row - kTileRows)};
     float* out = task.out + begin * task.out_stride + row;
-    for (int32_t t = 0; t < end - begin; ++t, out += task.out_stride) {
+    if (first > 0) {
+      for (int32_t t = 0; t < end - begin; ++t) {
 #pragma GCC unroll 2
-      for (int i = 0; i < kTiles; ++i) {
-        V::store(out + i * V::kLanes,
-                 V::load(sums[t].lane[i]),
-                 V::first_lanes(task.rows - row - i * kTileRows));
+        for (int i = 0; i < kTiles; ++i)
+          V::store(sums[t].lane[i], V::load(out + t * task.out_stride + i * V::kLanes, rows[i]));
       }
     }
-  }
-
-  // So many tokens that their activations stay in L2 while all tiles go over them; more where a row
-  // is so wide that unpacking would take too large a part.
-  static int32_t span(int64_t cols) {
-    const int64_t fit = kSpanBytes / (act_groups(cols) * 64);
-    const int64_t span = fit < kSpan ? fit / kActBlockTokens * kActBlockTokens : kSpan;
-    return span < kLeastSpan ? kLeastSpan : static_cast<int32_t>(span);
+    for (int64_t unit = first; unit < last; unit += kUnits) {
+      const int64_t n_units = last - unit < kUnits ? last - unit : kUnits;
+      panel(task,
+            tile,
+            unit,
+            static_cast<int>(n_units * Tile::kGroups),
+            unit == first,
+            begin,
+            end,
+            sums);
+    }
+    for (int32_t t = 0; t < end - begin; ++t, out += task.out_stride) {
+#pragma GCC unroll 2
+      for (int i = 0; i < kTiles; ++i)
+        V::store(out + i * V::kLanes, V::load(sums[t].lane[i]), rows[i]);
+    }
   }
 
   static void run(const MatmulTask& task) {
     if (task.n_tokens < kManyTokens || task.accumulate) return Small::run(task);
     const int32_t whole = task.n_tokens / kActBlockTokens * kActBlockTokens;
-    const int32_t step = span(task.cols);
+    const int64_t n_units = ceil_div(task.cols, Small::kUnitValues);
     const int64_t pairs_end = task.tile_begin + (task.tile_end - task.tile_begin) / kTiles * kTiles;
-    for (int32_t token = 0; token < whole; token += step) {
-      const int32_t token_end = token + step < whole ? token + step : whole;
-      for (int64_t tile = task.tile_begin; tile < pairs_end; tile += kTiles)
-        pair(task, tile, token, token_end);
+    for (int32_t token = 0; token < whole; token += kSpan) {
+      const int32_t token_end = token + kSpan < whole ? token + kSpan : whole;
+      for (int64_t first = 0; first < n_units; first += kChunk) {
+        const int64_t last = first + kChunk < n_units ? first + kChunk : n_units;
+        for (int64_t tile = task.tile_begin; tile < pairs_end; tile += kTiles)
+          pair(task, tile, first, last, token, token_end);
+      }
     }
     Small::tiles(task, task.tile_begin, pairs_end, whole);
     Small::tiles(task, pairs_end, task.tile_end, 0);

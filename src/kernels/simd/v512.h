@@ -81,6 +81,15 @@ struct V512 {
     return widen_pairs(acc, pair_products(w, a));
 #endif
   }
+  // The same with the four bytes of `a` in every lane.
+  FARTHING_SIMD I dot_unsigned(I acc, I w, I a) {
+#ifdef __AVX512VNNI__
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(w), "v"(a));
+    return acc;
+#else
+    return widen_pairs(acc, _mm512_maddubs_epi16(w, a));
+#endif
+  }
   // w is a signed byte + 128; with VNNI, acc must start at 128 * -sum(a).
   FARTHING_SIMD I dot_biased(I acc, I w, const int8_t* a) {
 #ifdef __AVX512VNNI__
