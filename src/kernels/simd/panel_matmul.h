@@ -43,13 +43,9 @@ struct PanelMatmul {
     if constexpr (kGroup + 1 < Tile::kPart) unpack_part<kGroup + 1>(unit, part, first, tile, p);
   }
 
-  // n_groups groups of one tile, and a request for what lies `ahead` of them.
-  [[gnu::noinline]] static void unpack(
-      const std::byte* unit, int n_groups, int tile, int64_t ahead, Panel& p) {
+  // n_groups groups of one tile.
+  [[gnu::noinline]] static void unpack(const std::byte* unit, int n_groups, int tile, Panel& p) {
     for (int first = 0; first < n_groups; first += Tile::kGroups, unit += Small::kUnitBytes) {
-#pragma GCC unroll 1
-      for (int64_t line = 0; line < Small::kUnitBytes; line += 64)
-        _mm_prefetch(unit + ahead + line, _MM_HINT_T1);
       typename Small::Scales s;
       Tile::header(unit, s.scale, s.min);
 #pragma GCC unroll 16
@@ -139,43 +135,60 @@ struct PanelMatmul {
     }
   }
 
-  // One panel, units [unit, unit + n_groups / Tile::kGroups) of two tiles, against whole blocks of
-  // tokens [begin, end).
-  static void panel(const MatmulTask& task,
+  // Whole blocks of tokens [begin, end) against units [first, last) of k. Sums of the units before
+  // are in task.out, where sums go.
+  struct Chunk {
+    const MatmulTask& task;
+    int64_t tile_size;  // bytes
+    int32_t begin, end;
+    int64_t first, last;
+
+    const std::byte* weights(int64_t tile, int64_t unit) const {
+      return task.tiles + tile * tile_size + unit * Small::kUnitBytes;
+    }
+  };
+
+  // One panel, n_units units from `unit` on of two tiles. Asks for the weights at `next`, which are
+  // unpacked after these.
+  static void panel(const Chunk& c,
                     int64_t tile,
                     int64_t unit,
-                    int n_groups,
-                    bool starts,
-                    int32_t begin,
-                    int32_t end,
+                    int64_t n_units,
+                    const std::byte* next,
                     Sums* sums) {
+    const MatmulTask& task = c.task;
+    const int n_groups = static_cast<int>(n_units * Tile::kGroups);
     Panel p;
-    const int64_t tile_size = ceil_div(task.cols, Small::kUnitValues) * Small::kUnitBytes;
-    const std::byte* weights = task.tiles + tile * tile_size + unit * Small::kUnitBytes;
-    unpack(weights, n_groups, 0, n_groups / Tile::kGroups * Small::kUnitBytes, p);
-    unpack(weights + tile_size, n_groups, 1, n_groups / Tile::kGroups * Small::kUnitBytes, p);
-    for (int32_t token = begin; token < end; token += kActBlockTokens, sums += kActBlockTokens) {
+    unpack(c.weights(tile, unit), n_groups, 0, p);
+    unpack(c.weights(tile + 1, unit), n_groups, 1, p);
+    const int64_t calls = (c.end - c.begin) / kActBlockTokens * 3;
+    const int64_t share = ceil_div(ceil_div(n_units * Small::kUnitBytes, 64), calls) * 64;
+    for (int32_t token = c.begin; token < c.end; token += kActBlockTokens) {
       const ActBlock block = act_block(task.cols, task.n_tokens, token);
       const std::byte* act = task.act + block.offset + unit * Tile::kGroups * block.group_stride;
       const std::byte* next_block = act + act_groups(task.cols) * block.group_stride;
       const auto part = [&]<int kTokens>(int at) {
         const int after = at + kTokens;
-        if (starts) {  // asks for the lines that the results will go to, or the next pair's come
-                       // from
-          const float* out = task.out + (token + at) * task.out_stride +
-                             (unit == 0 ? tile : tile + kTiles) * kTileRows;
+        if (unit == c.first) {  // lines that results go to, or that the next pair's sums are in
+          const int64_t row = (unit == 0 ? tile : tile + kTiles) * kTileRows;
+          const float* out = task.out + (token + at) * task.out_stride + row;
           for (int t = 0; t < kTokens; ++t, out += task.out_stride) {
             __builtin_prefetch(out, 1);
             __builtin_prefetch(out + V::kLanes, 1);
           }
         }
+        for (int64_t i = 0; i < share; i += 64) {
+          _mm_prefetch(next + i, _MM_HINT_T0);
+          _mm_prefetch(next + c.tile_size + i, _MM_HINT_T0);
+        }
+        next += share;
         tokens<kTokens>(p,
                         n_groups,
                         act + at * static_cast<int64_t>(sizeof(ActGroup)),
                         after < kActBlockTokens ? act + after * 64 : next_block,
                         block.group_stride,
                         unit == 0,
-                        sums + at);
+                        sums + (token - c.begin) + at);
       };
       part.template operator()<6>(0);
       part.template operator()<5>(6);
@@ -183,38 +196,30 @@ struct PanelMatmul {
     }
   }
 
-  // Two tiles against the tokens of a span, units [first, last) of k. Sums of the units before are
-  // in task.out, where those of these go.
-  static void pair(const MatmulTask& task,
-                   int64_t tile,
-                   int64_t first,
-                   int64_t last,
-                   int32_t begin,
-                   int32_t end) {
+  // Two tiles, in panels of about the same size.
+  static void pair(const Chunk& c, int64_t tile) {
     alignas(64) Sums sums[kSpan];
     const int64_t row = tile * kTileRows;
-    const typename V::Mask rows[kTiles] = {V::first_lanes(task.rows - row),
-                                           V::first_lanes(task.rows - row - kTileRows)};
-    float* out = task.out + begin * task.out_stride + row;
-    if (first > 0) {
-      for (int32_t t = 0; t < end - begin; ++t) {
+    const typename V::Mask rows[kTiles] = {V::first_lanes(c.task.rows - row),
+                                           V::first_lanes(c.task.rows - row - kTileRows)};
+    float* out = c.task.out + c.begin * c.task.out_stride + row;
+    const int64_t stride = c.task.out_stride;
+    if (c.first > 0) {
+      for (int32_t t = 0; t < c.end - c.begin; ++t) {
 #pragma GCC unroll 2
         for (int i = 0; i < kTiles; ++i)
-          V::store(sums[t].lane[i], V::load(out + t * task.out_stride + i * V::kLanes, rows[i]));
+          V::store(sums[t].lane[i], V::load(out + t * stride + i * V::kLanes, rows[i]));
       }
     }
-    for (int64_t unit = first; unit < last; unit += kUnits) {
-      const int64_t n_units = last - unit < kUnits ? last - unit : kUnits;
-      panel(task,
-            tile,
-            unit,
-            static_cast<int>(n_units * Tile::kGroups),
-            unit == first,
-            begin,
-            end,
-            sums);
+    const int64_t n_panels = ceil_div(c.last - c.first, kUnits);
+    const int64_t step = ceil_div(c.last - c.first, n_panels);
+    for (int64_t unit = c.first; unit < c.last; unit += step) {
+      const int64_t end = unit + step < c.last ? unit + step : c.last;
+      const std::byte* next =
+          end < c.last ? c.weights(tile, end) : c.weights(tile + kTiles, c.first);
+      panel(c, tile, unit, end - unit, next, sums);
     }
-    for (int32_t t = 0; t < end - begin; ++t, out += task.out_stride) {
+    for (int32_t t = 0; t < c.end - c.begin; ++t, out += stride) {
 #pragma GCC unroll 2
       for (int i = 0; i < kTiles; ++i)
         V::store(out + i * V::kLanes, V::load(sums[t].lane[i]), rows[i]);
@@ -225,13 +230,14 @@ struct PanelMatmul {
     if (task.n_tokens < kManyTokens || task.accumulate) return Small::run(task);
     const int32_t whole = task.n_tokens / kActBlockTokens * kActBlockTokens;
     const int64_t n_units = ceil_div(task.cols, Small::kUnitValues);
+    const int64_t tile_size = n_units * Small::kUnitBytes;
     const int64_t pairs_end = task.tile_begin + (task.tile_end - task.tile_begin) / kTiles * kTiles;
     for (int32_t token = 0; token < whole; token += kSpan) {
       const int32_t token_end = token + kSpan < whole ? token + kSpan : whole;
       for (int64_t first = 0; first < n_units; first += kChunk) {
         const int64_t last = first + kChunk < n_units ? first + kChunk : n_units;
-        for (int64_t tile = task.tile_begin; tile < pairs_end; tile += kTiles)
-          pair(task, tile, first, last, token, token_end);
+        const Chunk chunk{task, tile_size, token, token_end, first, last};
+        for (int64_t tile = task.tile_begin; tile < pairs_end; tile += kTiles) pair(chunk, tile);
       }
     }
     Small::tiles(task, task.tile_begin, pairs_end, whole);
