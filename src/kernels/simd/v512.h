@@ -165,6 +165,10 @@ struct V512 {
   FARTHING_SIMD void store_low_bytes(int8_t* p, I a) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(a));
   }
+  // The low bytes of 32 lanes, in order.
+  FARTHING_SIMD __m256i low_bytes(const I (&a)[2]) {
+    return _mm256_set_m128i(_mm512_cvtepi32_epi8(a[1]), _mm512_cvtepi32_epi8(a[0]));
+  }
 
   // x + y in the lower, y - x in the upper lane of lanes kStride apart, y being the other one's.
   template <int kStride>
