@@ -171,7 +171,7 @@ TEST(HfFolder, RefusesVocabularies) {
        [](FolderDoc& d) { d.tokenizer["model"]["vocab"]["z"] = int64_t{1} << 40; },
        "id 1099511627776"},
       {"a negative id", [](FolderDoc& d) { d.tokenizer["model"]["vocab"]["z"] = -1; }, "text and id"},
-      {"half a merge", [](FolderDoc& d) { d.tokenizer["model"]["merges"] = {"ab"}; }, "two parts"},
+      {"half a merge", [](FolderDoc& d) { d.tokenizer["model"]["merges"] = Json::array({"ab"}); }, "two parts"},
       {"three parts",
        [](FolderDoc& d) { d.tokenizer["model"]["merges"] = Json::parse(R"([["a", "b", "c"]])"); },
        "more than two parts"},

@@ -169,7 +169,7 @@ class Document {
     std::string key = joined(path);
     uint64_t cost = 128 + Allowance::string_cost(key.size());
     if (const auto* s = std::get_if<std::string>(&*value)) cost += Allowance::string_cost(s->size());
-    FARTHING_TRY_VOID(allowance_.take(cost));
+    FARTHING_TRY_VOID(in(path, allowance_.take(cost)));
     facts.values.insert_or_assign(std::move(key), *std::move(value));
     return {};
   }
@@ -198,7 +198,9 @@ class Document {
   // "left right", or ["left", "right"].
   Status merge(JsonPath path, const std::optional<MetaValue>& value) {
     const auto* text = value ? std::get_if<std::string>(&*value) : nullptr;
-    if (text == nullptr || path.size() > 4 || !path[2].index) return bad_input("no merge");
+    if (text == nullptr || path.size() < 3 || path.size() > 4 || !path[2].index) {
+      return bad_input("must be a list of merges, two parts each");
+    }
     if (path.size() == 4) {
       if (pair_.size() == 2) return bad_input("a merge of more than two parts");
       pair_.push_back(*text);
@@ -371,6 +373,10 @@ class Writer {
     made_.push_back(std::move(bytes));
     put(suffix, MetaArray{type, count, made_.back()});
   }
+  Status take(std::string_view key, uint64_t bytes) {
+    auto taken = allowance_.take(bytes);
+    return taken ? taken : Status(std::move(taken).error().in(fmt::format("key '{}'", key)));
+  }
   template <class T>
   void put_numbers(std::string_view suffix, MetaType type, const std::vector<T>& values) {
     const auto bytes = std::as_bytes(std::span(values));
@@ -401,7 +407,7 @@ class Writer {
     for (size_t id = 0; id < n; ++id) {
       bytes += sizeof(uint64_t) + (tokens.has(id) ? tokens.text(id).size() : 16);
     }
-    FARTHING_TRY_VOID(allowance_.take(2 * bytes + n * 2 * sizeof(int32_t)));
+    FARTHING_TRY_VOID(take("model.vocab", 2 * bytes + n * 2 * sizeof(int32_t)));
     StringArray array;
     types_.assign(n, static_cast<int32_t>(TokenType::kNormal));
     for (size_t id = 0; id < n; ++id) {
@@ -435,7 +441,7 @@ class Writer {
           "this folder tokenizes differently");
     }
     const Merges& merges = document_.merges;
-    FARTHING_TRY_VOID(allowance_.take(2 * (9 * merges.size() + merges.text_bytes())));
+    FARTHING_TRY_VOID(take("model.merges", 2 * (9 * merges.size() + merges.text_bytes())));
     StringArray array;
     for (size_t i = 0; i < merges.size(); ++i) {
       array.add(fmt::format("{} {}", merges.left(i), merges.right(i)));
@@ -451,7 +457,7 @@ class Writer {
     put("model", std::string("llama"));
     put("pre", std::string("default"));
     const Tokens& tokens = document_.tokens;
-    FARTHING_TRY_VOID(allowance_.take(types_.size() * 2 * sizeof(float)));
+    FARTHING_TRY_VOID(take("model.vocab", types_.size() * 2 * sizeof(float)));
     std::vector<float> scores(types_.size(), 0.0F);
     std::vector<bool> is_made(types_.size());
     int32_t rank = 0;
@@ -569,7 +575,7 @@ class Writer {
         if (facts.text(at + ".name") == "default") text = facts.text(at + ".template");
       }
     }
-    FARTHING_TRY_VOID(allowance_.take(Allowance::string_cost(text.size())));
+    FARTHING_TRY_VOID(take("chat_template", Allowance::string_cost(text.size())));
     if (!text.empty()) out_.values.insert_or_assign("tokenizer.chat_template", std::move(text));
     return {};
   }

@@ -115,7 +115,9 @@ Result<Metadata> flatten_json(std::span<const std::byte> text,
     std::string key = joined(path);
     uint64_t cost = kNodeBytes + Allowance::string_cost(key.size());
     if (const auto* s = std::get_if<std::string>(&*value)) cost += Allowance::string_cost(s->size());
-    FARTHING_TRY_VOID(allowance.take(cost));
+    if (auto taken = allowance.take(cost); !taken) {
+      return std::move(taken).error().in(fmt::format("key '{}'", printable(key)));
+    }
     out.values.insert_or_assign(std::move(key), *std::move(value));  // of a repeated key, the last
     return {};
   };

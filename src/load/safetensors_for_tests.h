@@ -131,7 +131,7 @@ inline FolderDoc tiny_folder() {
       {"post_processor", nullptr},
       {"decoder",
        {{"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", true}, {"use_regex", true}}},
-      {"model", {{"type", "BPE"}, {"vocab", vocab}, {"merges", {"a b"}}}}};
+      {"model", {{"type", "BPE"}, {"vocab", vocab}, {"merges", Json::array({"a b"})}}}};
   doc.tokenizer_config = {{"bos_token", {{"content", "<s>"}}},
                           {"eos_token", "</s>"},
                           {"chat_template", "{{ messages[0].content }}"}};

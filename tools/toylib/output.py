@@ -157,7 +157,8 @@ def _write_vocabulary(w, v):
     w.add_chat_template(v.chat_template)
 
 
-_STORED = {"float32": "F32", "float16": "F16", "int32": "I32", "int8": "I8", "uint8": "F8_E4M3", "uint16": "BF16"}
+_STORED = {"float32": "F32", "float16": "F16", "int32": "I32", "int64": "I64", "int8": "I8", "uint8": "F8_E4M3",
+           "uint16": "BF16"}  # fmt: skip
 
 
 def write_safetensors(arrays, path):
