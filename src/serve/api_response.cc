@@ -222,24 +222,24 @@ void ApiResponse::send_chunk(std::string_view choices, std::string_view extra, s
   *out += "}\n\n";
 }
 
-HttpReply ApiResponse::reply() const {
+HttpReply ApiResponse::reply() {
   if (failure_) return error_reply(*failure_);
   std::string body = head_ + ",\"choices\":[";
   for (size_t i = 0; i < choices_.size(); ++i) {
-    const Choice& choice = choices_[i];
+    Choice& choice = choices_[i];
+    const std::string text = std::exchange(choice.text, {});
     fmt::format_to(std::back_inserter(body), "{}{{\"index\":{},", i == 0 ? "" : ",", i);
     if (call_.kind == ApiKind::kChat) {
       body += "\"message\":{\"role\":\"assistant\",\"content\":";
-      append_json_string(body, choice.text);
+      append_json_string(body, text);
       body += ",\"refusal\":null}";
     } else {
       body += "\"text\":";
-      append_json_string(body, choice.text);
+      append_json_string(body, text);
     }
-    LogprobText logprobs = choice.logprobs;
     fmt::format_to(std::back_inserter(body),
                    ",\"logprobs\":{},\"finish_reason\":\"{}\"}}",
-                   logprobs.take(),
+                   choice.logprobs.take(),
                    finish_name(*choice.finish));
   }
   body += "],\"usage\":";

@@ -39,8 +39,8 @@ class ApiResponse {
   // Once finished: where the time went, without content; {"id","finish_reason","queue",...}.
   std::string explanation(std::string_view request_id, int status) const;
 
-  // Of a call that isn't streamed, once finished.
-  HttpReply reply() const;
+  // Of a call that isn't streamed, once finished; the texts go with it.
+  HttpReply reply();
 
  private:
   struct Choice {

@@ -8,6 +8,9 @@ namespace farthing {
 
 namespace {
 
+// A call with so little waiting is never cut off for what others leave.
+constexpr size_t kFewPendingBytes = 64u << 10;
+
 size_t bytes_of(const Event& event) {
   size_t bytes = sizeof(Event);
   if (const auto* token = std::get_if<TokenEvent>(&event)) {
@@ -19,11 +22,6 @@ size_t bytes_of(const Event& event) {
 }
 
 }  // namespace
-
-std::vector<std::pair<size_t, Event>> RunningCall::take() {
-  inbox_bytes = 0;
-  return std::exchange(inbox, {});
-}
 
 struct Calls::Mailbox {
   struct Letter {
@@ -141,10 +139,15 @@ void Calls::cancel(const RunningCall& call) {
   for (const RequestId id : call.ids) backend_.cancel(id);
 }
 
+std::vector<std::pair<size_t, Event>> Calls::take(RunningCall& call) {
+  pending_bytes_ -= std::exchange(call.inbox_bytes, 0);
+  return std::exchange(call.inbox, {});
+}
+
 void Calls::abandon(RunningCall& call) {
   call.abandoned = true;
   call.wake = nullptr;
-  call.take();
+  take(call);
   if (call.n_ended < call.call.requests.size()) cancel(call);
 }
 
@@ -177,9 +180,13 @@ void Calls::deliver_one(const std::shared_ptr<RunningCall>& call, size_t prompt,
     mean_service_ += (mean_service_ > 0 ? kWeight : 1) * (service - mean_service_);
   }
   if (!call->abandoned && !call->overflowed) {
-    call->inbox_bytes += bytes_of(event);
+    const size_t bytes = bytes_of(event);
+    call->inbox_bytes += bytes;
+    pending_bytes_ += bytes;
     call->inbox.emplace_back(prompt, std::move(event));
-    if (call->inbox_bytes > limits_.max_pending_bytes) {
+    const bool too_much_of_all =
+        pending_bytes_ > limits_.max_pending_of_all && call->inbox_bytes > kFewPendingBytes;
+    if (call->inbox_bytes > limits_.max_pending_bytes || too_much_of_all) {
       call->overflowed = true;
       cancel(*call);
     }

@@ -21,11 +21,12 @@
 namespace farthing {
 
 struct CallLimits {
-  int max_seqs = 16;                    // what the engine runs at once
-  int max_queue = 128;                  // samples that may wait beyond that
-  int max_per_caller = 0;               // samples of one API key that may run or wait; 0: all
-  double max_wait = 0;                  // seconds that a new call may be going to wait; 0: any
-  size_t max_pending_bytes = 4u << 20;  // events of one stream that its reader hasn't taken
+  int max_seqs = 16;                      // what the engine runs at once
+  int max_queue = 128;                    // samples that may wait beyond that
+  int max_per_caller = 0;                 // samples of one API key that may run or wait; 0: all
+  double max_wait = 0;                    // seconds that a new call may be going to wait; 0: any
+  size_t max_pending_bytes = 4u << 20;    // events of one call that its reader hasn't taken
+  size_t max_pending_of_all = 64u << 20;  // of all calls; then those with much are cut off
 };
 
 // One call that runs.
@@ -59,6 +60,8 @@ class Calls {
                                                              std::function<void()> wake);
   // Why start() would refuse that many samples now.
   std::optional<ApiError> refusal(int samples, uint64_t caller) const;
+  // The events that came since the last time.
+  std::vector<std::pair<size_t, Event>> take(RunningCall& call);
   // Nobody waits for it any more: the engine drops its work within a step.
   void abandon(RunningCall& call);
   void cancel_all();  // every call ends as cancelled, and its connection sees that
@@ -82,6 +85,7 @@ class Calls {
   std::shared_ptr<Mailbox> mailbox_;  // shared with the sinks
   std::vector<std::shared_ptr<RunningCall>> running_;
   int n_samples_ = 0;
+  size_t pending_bytes_ = 0;  // of all inboxes
   std::map<uint64_t, int> n_by_caller_;
   double mean_service_ =
       0;  // seconds of a sample from its first step to its end; recent weigh more

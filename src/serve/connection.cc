@@ -68,6 +68,13 @@ ApiError slow_client(std::string_view what) {
           .code = "client_timeout"};
 }
 
+ApiError overloaded(std::string_view what) {
+  return {.status = 503,
+          .message = fmt::format("too many large {} at once; try again later", what),
+          .code = "overloaded",
+          .retry_after_seconds = 2};
+}
+
 }  // namespace
 
 Connection::Connection(ClientStream::Socket socket, ServerContext& server)
@@ -80,7 +87,6 @@ Connection::Connection(ClientStream::Socket socket, ServerContext& server)
 }
 
 Connection::~Connection() {
-  release_body();
   server_.connections.erase(this);
   if (server_.on_change) server_.on_change();
 }
@@ -177,11 +183,10 @@ asio::awaitable<bool> Connection::serve_one() {
     co_await refuse(exchange, read_error_);
     co_return false;
   }
+  if (settled) body_share_.set(0);
   if (settled) co_return co_await send_reply(exchange, std::move(*settled));
   exchange.request.body = std::move(parser.get().body());
-  const bool keep = co_await answer(exchange);
-  release_body();
-  co_return keep;
+  co_return co_await answer(exchange);
 }
 
 // More bytes into the buffer; false at the end of the stream, after an error or a timeout.
@@ -237,13 +242,8 @@ asio::awaitable<Connection::Read> Connection::read_body(Parser& parser) {
       co_return Read::kFailed;
     }
     const uint64_t received = parser.get().body().size();
-    server_.body_bytes += received - body_bytes_;
-    body_bytes_ = received;
-    if (server_.body_bytes > options.bodies_limit) {
-      read_error_ = {.status = 503,
-                     .message = "too many large requests are being read at once; try again later",
-                     .code = "overloaded",
-                     .retry_after_seconds = 2};
+    if (body_share_.set(received) > options.bodies_limit) {
+      read_error_ = overloaded("requests are being read");
       co_return Read::kFailed;
     }
     if (used > 0 || parser.is_done()) continue;
@@ -262,11 +262,6 @@ asio::awaitable<Connection::Read> Connection::read_body(Parser& parser) {
   }
   deadline_.cancel();
   co_return Read::kDone;
-}
-
-void Connection::release_body() {
-  server_.body_bytes -= body_bytes_;
-  body_bytes_ = 0;
 }
 
 Connection::Exchange Connection::describe(const Parser& parser) const {
@@ -340,7 +335,7 @@ asio::awaitable<bool> Connection::answer(Exchange& exchange) {
                                       asio::use_awaitable);
   }
   std::string().swap(exchange.request.body);
-  release_body();
+  body_share_.set(0);
   if (gone_) co_return false;
   if (auto* call = std::get_if<ApiCall>(&outcome)) {
     co_return co_await run_call(exchange, std::move(*call));
@@ -380,7 +375,7 @@ void Connection::take_events(Exchange& exchange,
                              ApiResponse& response,
                              std::string* out) {
   if (response.finished()) return;
-  for (const auto& [prompt, event] : running.take()) response.add(prompt, event, out);
+  for (const auto& [prompt, event] : server_.calls.take(running)) response.add(prompt, event, out);
   if (!response.finished()) return;
   const std::string& request_id = exchange.frame.request_id;
   const int status = response.failure() ? response.failure()->status : 200;
@@ -397,6 +392,7 @@ asio::awaitable<bool> Connection::run_plain(Exchange& exchange,
     take_events(exchange, running, response, nullptr);
     if (response.finished() || gone_ || running.overflowed) break;
     if (response.held_bytes() > server_.options.answer_limit) break;
+    if (!may_hold(response.held_bytes())) break;
     co_await wait_for_events(std::chrono::hours(1));
   }
   if (gone_) {
@@ -407,6 +403,8 @@ asio::awaitable<bool> Connection::run_plain(Exchange& exchange,
   HttpReply reply;
   if (response.finished()) {
     reply = response.reply();
+  } else if (running.overflowed || !may_hold(response.held_bytes())) {
+    reply = error_reply(overloaded("answers wait for their readers"));
   } else {
     reply = error_reply({.status = 400,
                          .message =
@@ -414,14 +412,11 @@ asio::awaitable<bool> Connection::run_plain(Exchange& exchange,
                              "logprobs or a smaller max_tokens",
                          .code = "answer_too_large"});
   }
-  finish_headers(exchange, &reply);
   const auto& unknown = running.call.unknown_fields;
   if (!unknown.empty()) {
     reply.headers.emplace_back("X-Farthing-Warning", unknown_fields_warning(unknown));
   }
-  log(exchange, reply.status, &response);
-  const bool sent = co_await send(response_bytes(reply, exchange.frame));
-  co_return sent&& exchange.frame.keep_alive;
+  co_return co_await send_reply(exchange, std::move(reply), &response);
 }
 
 asio::awaitable<bool> Connection::run_stream(Exchange& exchange,
@@ -506,6 +501,7 @@ asio::awaitable<void> Connection::stop_watching() {
 asio::awaitable<bool> Connection::send(std::string bytes) {
   using SteadyClock = asio::steady_timer::clock_type;
   std::string_view rest = bytes;
+  if (!may_hold(bytes.size())) co_return false;
   timed_out_ = false;
   const ServerOptions::Duration stall = server_.options.stall_timeout;
   const auto last =
@@ -521,7 +517,14 @@ asio::awaitable<bool> Connection::send(std::string bytes) {
     rest.remove_prefix(n);
   }
   deadline_.cancel();
+  answer_share_.set(0);
   co_return true;
+}
+
+// Whether there is room for so much of an answer besides what all others have unread.
+bool Connection::may_hold(uint64_t answer_bytes) {
+  const uint64_t all = answer_share_.set(answer_bytes);
+  return answer_bytes <= kShortAnswer || all <= server_.options.answers_limit;
 }
 
 void Connection::finish_headers(const Exchange& exchange, HttpReply* reply) const {
@@ -530,10 +533,17 @@ void Connection::finish_headers(const Exchange& exchange, HttpReply* reply) cons
   }
 }
 
-asio::awaitable<bool> Connection::send_reply(Exchange& exchange, HttpReply reply) {
+asio::awaitable<bool> Connection::send_reply(Exchange& exchange,
+                                             HttpReply reply,
+                                             const ApiResponse* response) {
+  if (!may_hold(reply.body.size())) {
+    reply = error_reply(overloaded("answers wait for their readers"));
+  }
   finish_headers(exchange, &reply);
-  log(exchange, reply.status, nullptr);
-  const bool sent = co_await send(response_bytes(reply, exchange.frame));
+  log(exchange, reply.status, response);
+  std::string bytes = response_bytes(reply, exchange.frame);
+  std::string().swap(reply.body);  // one copy is enough while the client reads
+  const bool sent = co_await send(std::move(bytes));
   co_return sent&& exchange.frame.keep_alive;
 }
 

@@ -23,6 +23,7 @@
 #include <variant>
 
 #include "serve/api_response.h"
+#include "serve/byte_share.h"
 #include "serve/calls.h"
 #include "serve/client_stream.h"
 #include "serve/http_format.h"
@@ -48,7 +49,9 @@ struct ServerContext {
 
   std::mt19937_64 random{std::random_device{}()};  // of ids that only have to differ
   bool draining = false;
-  uint64_t body_bytes = 0;  // of bodies held by all connections
+  // Held by all connections: bodies that are read or parsed, answers that aren't sent yet.
+  uint64_t body_bytes = 0;
+  uint64_t answer_bytes = 0;
   std::unordered_set<Connection*> connections;
   std::function<void()> on_change;  // a connection became idle or went away
 };
@@ -97,7 +100,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
                    std::string* out);
 
   Awaitable<bool> send(std::string bytes);
-  Awaitable<bool> send_reply(Exchange& exchange, HttpReply reply);
+  // `response`: of a call, whose figures are logged.
+  Awaitable<bool> send_reply(Exchange& exchange,
+                             HttpReply reply,
+                             const ApiResponse* response = nullptr);
+  bool may_hold(uint64_t answer_bytes);
   Awaitable<void> refuse(Exchange& exchange, ApiError error);  // before the whole request was read
   Awaitable<void> linger();
 
@@ -108,15 +115,15 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void finish_headers(const Exchange& exchange, HttpReply* reply) const;
   ServerMoment moment(const Exchange& exchange) const;
   void log(const Exchange& exchange, int status, const ApiResponse* response) const;
-  void release_body();
 
   ClientStream stream_;
   ServerContext& server_;
   boost::asio::steady_timer deadline_;
   boost::asio::steady_timer wake_;
   boost::beast::flat_buffer buffer_;
-  ApiError read_error_;      // after Read::kFailed
-  uint64_t body_bytes_ = 0;  // this connection's part of server_.body_bytes
+  ApiError read_error_;  // after Read::kFailed
+  ByteShare body_share_;
+  ByteShare answer_share_;
   bool first_request_ = true;
   bool busy_ = false;
   bool timed_out_ = false;

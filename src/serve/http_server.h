@@ -36,10 +36,11 @@ struct ServerOptions {
   int64_t least_read_rate = 16 << 10;  // bytes a second, else its answer is cut off after the same
   Duration ping_interval = std::chrono::seconds(15);  // of a stream without a token yet
 
-  uint32_t header_limit = 32u << 10;   // bytes
-  uint64_t body_limit = 8u << 20;      // bytes of one body
-  uint64_t bodies_limit = 128u << 20;  // bytes of all bodies being read or parsed
-  uint64_t answer_limit = 64u << 20;   // bytes of an answer that isn't streamed
+  uint32_t header_limit = 32u << 10;    // bytes
+  uint64_t body_limit = 8u << 20;       // bytes of one body
+  uint64_t bodies_limit = 128u << 20;   // bytes of all bodies being read or parsed
+  uint64_t answer_limit = 32u << 20;    // bytes of an answer that isn't streamed
+  uint64_t answers_limit = 128u << 20;  // bytes of all answers that their clients haven't read
   int32_t max_connections = 4096;
 
   enum class LogLevel { kInfo, kWarning };

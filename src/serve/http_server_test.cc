@@ -325,6 +325,55 @@ TEST_F(HttpServerTest, BodiesTogetherAreBounded) {
   expect_well();
 }
 
+// What the sockets' buffers don't take of an answer stays here until it is read: of all of them no
+// more than the limit.
+TEST_F(HttpServerTest, UnreadAnswersTogetherAreBounded) {
+  ServerOptions options;
+  options.answers_limit = 32 << 20;
+  start(options);
+  const std::string_view large = R"({"prompt":"flood","max_tokens":200})";  // 13 MB
+  TestClient first(port_), second(port_);
+  for (TestClient* client : {&first, &second}) {
+    client->post("/v1/completions", large);
+    ASSERT_TRUE(client->read_until("HTTP/1.1 200"));
+  }
+  const TestResponse refused = complete(large);
+  EXPECT_EQ(refused.status, 503);
+  EXPECT_EQ(Json::parse(refused.body)["error"]["code"], "overloaded");
+  EXPECT_GE(std::stoi(refused.headers.at("retry-after")), 1);
+  expect_well();  // short answers still get out
+  EXPECT_TRUE(second.read_response().complete);
+  EXPECT_EQ(complete(large).status, 200);
+  EXPECT_TRUE(backend_idle());
+}
+
+TEST_F(HttpServerTest, UnreadStreamsTogetherAreBounded) {
+  ServerOptions options;
+  options.calls.max_pending_bytes = 1u << 30;
+  options.calls.max_pending_of_all = 4 << 20;
+  start(options);
+  TestClient client(port_);
+  client.post("/v1/completions", R"({"prompt":"flood","stream":true,"max_tokens":4000})");
+  EXPECT_TRUE(client.read_until("data: "));
+  EXPECT_TRUE(backend_idle());  // although the client never leaves
+  expect_well();
+}
+
+// The end of the stream stands behind more than is kept for later.
+TEST_F(HttpServerTest, WhoSentMuchMoreIsSeenToLeaveAllTheSame) {
+  start();
+  TestClient client(port_);
+  client.post("/v1/completions", R"({"prompt":"hold"})");
+  ASSERT_TRUE(backend_has(1));
+  client.send("POST /tokenize HTTP/1.1\r\nHost: x\r\nContent-Length: 45000\r\n\r\n" +
+              std::string(45000, ' '));
+  std::this_thread::sleep_for(50ms);
+  EXPECT_EQ(backend_.n_running(), 1u);
+  client.close();
+  EXPECT_TRUE(backend_idle());
+  expect_well();
+}
+
 TEST_F(HttpServerTest, ConnectionsAreBounded) {
   ServerOptions options;
   options.max_connections = 3;

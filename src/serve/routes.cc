@@ -400,9 +400,9 @@ HttpReply Routes::health(bool for_new_work, const ServerMoment& moment) const {
   return reply;
 }
 
-// Answers of these two can be many times as large as their requests, and a client that doesn't
-// read keeps them here.
-constexpr size_t kMostText = 4u << 20, kMostTokens = 2u << 20;
+// Answers of these can be many times as large as their requests, and a client that doesn't read
+// keeps them here.
+constexpr size_t kMostText = 1u << 20, kMostTokens = 512u << 10;
 
 ApiError too_large(std::string param, std::string_view what, size_t most) {
   return {.status = 400,
@@ -471,8 +471,10 @@ HttpReply Routes::apply_template(const std::string& text) const {
     const auto rendered = backend_.render_chat(std::move(input));
     if (!rendered) {
       body.fail(to_api_error(rendered.error(), "messages"));
-      return {};
+    } else if (rendered->size() > kMostText) {
+      body.fail(too_large("messages", "the text", kMostText));
     }
+    if (body.failed()) return {};
     return {{"prompt", *rendered}};
   });
 }

@@ -245,8 +245,16 @@ TEST_F(RoutesTest, TokenizeAndBack) {
             Json::parse(R"({"prompt":"Hi","content":"Hi","text":"Hi"})"));
   EXPECT_EQ(post("/detokenize", R"({"tokens":[195]})")["content"], "�");
   EXPECT_EQ(post("/detokenize", R"({"tokens":[]})")["content"], "");
-  const std::string long_text(3u << 20, 'a');  // a token a byte
+  const std::string long_text(1u << 20, 'a');  // a token a byte
   EXPECT_EQ(post("/tokenize", R"({"prompt":")" + long_text + R"("})", 400)["error"]["code"],
+            "answer_too_large");
+  std::string many_ids = "256";  // whose text is <s>
+  for (int i = 0; i < 400'000; ++i) many_ids += ",256";
+  EXPECT_EQ(post("/detokenize", R"({"tokens":[)" + many_ids + "]}", 400)["error"]["code"],
+            "answer_too_large");
+  EXPECT_EQ(post("/apply-template",
+                 R"({"messages":[{"role":"user","content":")" + long_text + R"("}]})",
+                 400)["error"]["code"],
             "answer_too_large");
   EXPECT_EQ(post("/detokenize", R"({"tokens":[999]})", 400)["error"]["param"], "tokens");
   EXPECT_EQ(post("/detokenize", R"({"tokens":"a"})", 400)["error"]["param"], "tokens");

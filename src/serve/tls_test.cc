@@ -104,7 +104,7 @@ TEST_F(TlsTest, LargeBodiesAndAnswersThatCloseSayGoodbye) {
   start_tls();
   TestClient client(port_);
   ASSERT_TRUE(client.use_tls());
-  const std::string prompt(1 << 20, 'a');
+  const std::string prompt(1 << 18, 'a');
   ASSERT_TRUE(client.post("/tokenize", R"({"prompt":")" + prompt + R"("})"));
   EXPECT_EQ(client.read_response().status, 200);
   ASSERT_TRUE(client.get("/livez", "Connection: close\r\n"));
