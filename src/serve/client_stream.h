@@ -1,6 +1,8 @@
 // The bytes to and from one client: a socket, or TLS over it. Owns the socket.
 #pragma once
 
+#include <poll.h>
+
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -47,6 +49,11 @@ class ClientStream {
   void cancel() {
     boost::system::error_code ignored;
     socket_.cancel(ignored);
+  }
+  // Nothing more will come from the client but what waits to be read, if anything.
+  bool peer_ended() {
+    pollfd ended{.fd = socket_.native_handle(), .events = POLLRDHUP, .revents = 0};
+    return poll(&ended, 1, 0) > 0;
   }
   // Nothing more will be written: the client sees the end once it has read what was. (TLS 1.2 has
   // no such thing: see finish().)

@@ -29,6 +29,7 @@ constexpr uint64_t kSkippedBody = 64u
 constexpr uint64_t kLingerBytes = 64u << 20;
 constexpr auto kLingerTime = std::chrono::seconds(2);
 constexpr auto kCancelAgain = std::chrono::milliseconds(20);
+constexpr auto kLookAgain = std::chrono::milliseconds(200);
 
 using Outcome = std::variant<HttpReply, ApiCall>;
 
@@ -82,7 +83,10 @@ Connection::Connection(ClientStream::Socket socket, ServerContext& server)
       server_(server),
       deadline_(server.io),
       wake_(server.io),
-      buffer_(kBufferLimit) {
+      look_(server.io),
+      buffer_(kBufferLimit),
+      body_share_(server.body_bytes),
+      answer_share_(server.answer_bytes) {
   server_.connections.insert(this);
 }
 
@@ -113,6 +117,7 @@ asio::awaitable<void> Connection::run() {
 void Connection::close() {
   deadline_.cancel();
   wake_.cancel();
+  look_.cancel();
   stream_.close();
 }
 
@@ -470,12 +475,12 @@ asio::awaitable<void> Connection::wait_for_events(ServerOptions::Duration timeou
   co_await wake_.async_wait(kNoThrow);
 }
 
-// While an answer is made, read on: the end of the stream means that the client left. Bytes that
-// come are the next request, kept for later; a client that sends more of them than the buffer holds
-// is no longer watched.
+// Reads on: the end of the stream means that the client left. Bytes that come are the next request,
+// kept for later, up to a limit.
 void Connection::watch() {
   watch_wanted_ = true;
-  if (watching_ || gone_ || buffer_.size() >= kBufferLimit / 2) return;
+  if (watching_ || gone_) return;
+  if (buffer_.size() >= kBufferLimit / 2) return look_now_and_then();
   watching_ = true;
   stream_.async_read_some(buffer_.prepare(4096),
                           [self = shared_from_this()](boost::system::error_code code, size_t n) {
@@ -487,8 +492,21 @@ void Connection::watch() {
                           });
 }
 
+// The end that stands behind bytes which nobody reads can't be read; the socket knows of it.
+void Connection::look_now_and_then() {
+  look_.expires_after(kLookAgain);
+  look_.async_wait([weak = weak_from_this()](boost::system::error_code code) {
+    const auto self = weak.lock();
+    if (code || !self || !self->watch_wanted_) return;
+    if (!self->stream_.peer_ended()) return self->look_now_and_then();
+    self->gone_ = true;
+    self->wake_.cancel();
+  });
+}
+
 asio::awaitable<void> Connection::stop_watching() {
   watch_wanted_ = false;
+  look_.cancel();
   // Again and again: a TLS read that had part of a record at hand goes on after a cancel().
   while (watching_) {
     stream_.cancel();

@@ -110,6 +110,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   void arm(ServerOptions::Duration timeout);
   void watch();  // for the client leaving, while an answer is made
+  void look_now_and_then();
   Awaitable<void> stop_watching();
   Awaitable<void> wait_for_events(ServerOptions::Duration timeout);
   void finish_headers(const Exchange& exchange, HttpReply* reply) const;
@@ -120,6 +121,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   ServerContext& server_;
   boost::asio::steady_timer deadline_;
   boost::asio::steady_timer wake_;
+  boost::asio::steady_timer look_;
   boost::beast::flat_buffer buffer_;
   ApiError read_error_;  // after Read::kFailed
   ByteShare body_share_;
