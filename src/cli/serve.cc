@@ -198,7 +198,8 @@ std::function<void(ServerOptions::LogLevel, const std::string&)> log_to(
     const std::shared_ptr<spdlog::logger>& logger) {
   return [logger](ServerOptions::LogLevel level, const std::string& line) {
     pollfd output{.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
-    if (poll(&output, 1, 0) <= 0) return;
+    // Nobody reads it any more: POLLERR, with POLLOUT.
+    if (poll(&output, 1, 0) <= 0 || output.revents != POLLOUT) return;
     const bool info = level == ServerOptions::LogLevel::kInfo;
     logger->log(info ? spdlog::level::info : spdlog::level::warn, "{}", line);
   };
@@ -228,6 +229,8 @@ extern "C" void leave_before_serving(int signal) {
 Status serve(ServeFlags flags) {
   std::signal(SIGTERM, leave_before_serving);
   std::signal(SIGINT, leave_before_serving);
+  return_large_blocks();
+  std::signal(SIGPIPE, SIG_IGN);  // whoever read the log may leave before the server does
   const auto logger =
       std::make_shared<spdlog::logger>("serve", std::make_shared<spdlog::sinks::stderr_sink_mt>());
   logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");

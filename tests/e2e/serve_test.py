@@ -3,6 +3,7 @@
 
 import concurrent.futures
 import json
+import os
 import re
 import signal
 import socket
@@ -414,6 +415,15 @@ class Ending(unittest.TestCase):
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
         self.assertEqual(process.returncode, 0)
+
+    def test_who_reads_the_log_may_leave(self):
+        reader, writer = os.pipe()
+        with os.fdopen(writer, "wb") as log, Server(BINARY, *SMALL, stderr=log) as server:
+            os.close(reader)
+            for _ in range(3):  # a line of the log each
+                self.assertEqual(server.get("/health")[0], 200)
+            server.terminate()
+            self.assertEqual(server.wait(), 0)
 
     def test_the_drain_timeout_cuts_off(self):
         with Server(BINARY, *SMALL, "--drain-timeout", "0.2") as server:

@@ -27,11 +27,12 @@ ANSWER_SECONDS = 300
 class Server:
     """A running server; use as a context manager."""
 
-    def __init__(self, binary, *flags, model=SMOLLM2):
+    def __init__(self, binary, *flags, model=SMOLLM2, stderr=None):
         self.log = tempfile.TemporaryFile()
         command = [binary, "serve", "--model", str(model), "--port", "0", *flags]
         environment = {k: v for k, v in os.environ.items() if not k.startswith("FARTHING_")}
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, env=environment)
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr or self.log,
+                                        env=environment)
         ready, _, _ = select.select([self.process.stdout], [], [], START_SECONDS)
         line = self.process.stdout.readline().decode() if ready else ""
         found = re.search(r"http://127\.0\.0\.1:(\d+)", line)
