@@ -165,7 +165,9 @@ Result<std::unique_ptr<Engine>> Engine::start(const LoadedModel& model,
     n_blocks = std::min(options.kv_memory / block_bytes, n_blocks);
   } else {
     const int64_t memory =
-        options.memory_limit > 0 ? options.memory_limit : memory_budget().available;
+        options.memory_limit > 0
+            ? std::max<int64_t>(options.memory_limit - memory_taken(*model.model), 0)
+            : memory_budget().available;
     const double share = options.kv_share * static_cast<double>(memory);
     if (options.kv_share < 1)
       n_blocks = std::clamp(static_cast<int64_t>(share) / block_bytes, one, n_blocks);

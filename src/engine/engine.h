@@ -29,7 +29,7 @@ struct EngineOptions {
   int32_t context = 0;        // most tokens of one sequence; 0: min(model context, 8192)
   int32_t max_sequences = 1;  // most that run at once
   // Bytes of the KV pool, which holds a full context at least. 0: max_sequences of them, as far as
-  // this share of the free memory (or of memory_limit) goes, but at least one.
+  // this share of the free memory (or of what memory_limit leaves) goes, but at least one.
   int64_t kv_memory = 0;
   double kv_share = 1;
   int32_t chunk = 512;  // most prompt tokens in one step
@@ -44,7 +44,7 @@ struct EngineOptions {
   double itl_target = 0;   // seconds between tokens that prompts of others may not exceed; 0: none
   bool speculate = false;  // on: guess tokens from what was said before; changes no answer
   int32_t draft_tokens = 0;  // guessed at a time, at most 15; 0: as many as pay
-  int64_t memory_limit = 0;  // bytes; 0: cgroup or machine limit
+  int64_t memory_limit = 0;  // bytes of the whole process; 0: what cgroup or machine have free
 };
 
 class Engine {

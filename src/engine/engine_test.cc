@@ -9,6 +9,8 @@
 #include <mutex>
 #include <thread>
 
+#include "engine/runner.h"
+
 namespace farthing {
 namespace {
 
@@ -596,6 +598,14 @@ TEST(Engine, MemoryThatIsNotThereIsRefusedWithTheArithmetic) {
   ASSERT_FALSE(engine);
   EXPECT_EQ(engine.error().kind, ErrorKind::kNoResource);
   EXPECT_THAT(engine.error().message, testing::HasSubstr("KV cache"));
+  // The limit is the process's: weights, tokenizer and program are in it.
+  const auto fits = start(small());
+  o.memory_limit = fits->kv_bytes() + fits->workspace_bytes() + (64 << 10);
+  engine = Engine::start(toy(), o);
+  ASSERT_FALSE(engine);
+  EXPECT_THAT(engine.error().message, testing::HasSubstr("weights"));
+  o.memory_limit += memory_taken(*toy().model);
+  EXPECT_TRUE(Engine::start(toy(), o));
   o = small();
   o.context = 1 << 20;
   EXPECT_EQ(Engine::start(toy(), o).error().kind, ErrorKind::kUsage);

@@ -23,23 +23,41 @@ double mib(int64_t bytes) {
 
 }  // namespace
 
+int64_t memory_taken(const Model& model) {
+  const EmbeddingTable& table = model.weights.embedding;
+  const WeightMatrix& rows = table.matrix;
+  return resident_bytes() +
+         (table.file_rows != nullptr ? rows.rows * bytes_for(rows.type, rows.cols) : 0);
+}
+
 Result<std::unique_ptr<Runner>> Runner::create(const Model& model, const RunnerOptions& options) {
   FARTHING_TRY(const Isa isa, choose_isa(options.isa));
   const std::vector<KVShape> kv_shapes = model.kv_shapes(options.decoder.kv_type);
   const int64_t kv_bytes = KVStore::bytes_needed(kv_shapes, options.n_blocks);
   const int32_t n_threads = options.n_threads > 0 ? options.n_threads : cpu_budget().threads;
   const int64_t workspace_bytes = Decoder::workspace_bytes(model.spec, options.decoder, n_threads);
-  const int64_t limit = options.memory_limit > 0 ? options.memory_limit : memory_budget().available;
-  if (limit > 0 && kv_bytes + workspace_bytes > limit) {
+  const bool limited = options.memory_limit > 0;
+  const int64_t limit = limited ? options.memory_limit : memory_budget().available;
+  const int64_t taken = limited ? memory_taken(model) : 0;
+  const int64_t all = taken + kv_bytes + workspace_bytes;
+  if (limit > 0 && all > limit) {
+    std::string parts;
+    if (limited) {
+      const int64_t weights = model.weights.tiles_bytes;
+      parts = fmt::format("weights {:.0f} MiB + program and tokenizer {:.0f} MiB + ",
+                          mib(weights),
+                          mib(std::max<int64_t>(taken - weights, 0)));
+    }
     return no_resource(
-        "KV cache {:.0f} MiB ({} tokens) + workspace {:.0f} MiB = {:.0f} MiB, but {:.0f} MiB are "
-        "free: use a "
-        "smaller context or fewer sequences",
+        "{}KV cache {:.0f} MiB ({} tokens) + workspace {:.0f} MiB = {:.0f} MiB, but {:.0f} MiB are "
+        "{}: use a smaller context or fewer sequences",
+        parts,
         mib(kv_bytes),
         int64_t{options.n_blocks} * kKVBlockTokens,
         mib(workspace_bytes),
-        mib(kv_bytes + workspace_bytes),
-        mib(limit));
+        mib(all),
+        mib(limit),
+        limited ? "allowed (--memory)" : "free");
   }
 
   std::unique_ptr<Runner> runner(new Runner());

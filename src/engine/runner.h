@@ -16,18 +16,22 @@
 
 namespace farthing {
 
+// Bytes that are taken before there is a Runner: what the process has in memory (program,
+// tokenizer, weights), and the file's pages that will come in.
+int64_t memory_taken(const Model& model);
+
 struct RunnerOptions {
   int32_t n_threads = 0;     // 0: cpu_budget().threads
   std::optional<Isa> isa;    // none: best_isa()
   int32_t n_blocks = 0;      // KVBlocks of all sequences together
-  int64_t memory_limit = 0;  // bytes that KV and workspace may take; 0: memory_budget().available
+  int64_t memory_limit = 0;  // bytes of the whole process; 0: memory_budget() has what is free
   DecoderOptions decoder;
 };
 
 class Runner {
  public:
   // The model outlives the runner. kUsage for an ISA this CPU lacks;
-  // kNoResource, with the arithmetic, if KV and workspace don't fit.
+  // kNoResource, with the arithmetic, if KV and workspace don't fit beside what is taken.
   static Result<std::unique_ptr<Runner>> create(const Model& model, const RunnerOptions& options);
 
   // Copies the batch's blocks, then as Decoder::forward. Not thread-safe: one thread owns a runner.

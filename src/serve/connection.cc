@@ -1,5 +1,9 @@
 #include "serve/connection.h"
 
+#include <malloc.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -26,6 +30,9 @@ constexpr auto kNoThrow = asio::as_tuple(asio::use_awaitable);
 constexpr size_t kBufferLimit = 64u << 10;  // more than the header limit; also bounds pipelining
 constexpr uint64_t kSkippedBody = 64u
                                   << 10;  // read rather than close when the head alone is refused
+// An answer so short is kept for its reader however much others leave unread.
+constexpr uint64_t kShortAnswer = 16u << 10;
+constexpr size_t kLargeBody = 1u << 20;
 constexpr uint64_t kLingerBytes = 64u << 20;
 constexpr auto kLingerTime = std::chrono::seconds(2);
 constexpr auto kCancelAgain = std::chrono::milliseconds(20);
@@ -40,7 +47,10 @@ asio::awaitable<Outcome> handle_apart(const Routes& routes,
                                       const std::atomic<bool>& gone) {
   try {
     if (gone) co_return HttpReply();  // for nobody
-    co_return routes.handle(request, moment);
+    Outcome outcome = routes.handle(request, moment);
+    // The tree of a large body's JSON leaves the heap full of holes, which malloc would keep.
+    if (request.body.size() > kLargeBody) malloc_trim(0);
+    co_return outcome;
   } catch (const std::exception& exception) {
     co_return error_reply({.status = 500, .message = exception.what(), .code = "internal_error"});
   }

@@ -437,6 +437,35 @@ class Ending(unittest.TestCase):
             self.assertEqual(server.wait(), 0)
 
 
+class Memory(unittest.TestCase):
+    """What large requests took is given back, and --memory is of the whole process."""
+
+    def test_large_bodies_leave_nothing(self):
+        def resident(server):
+            with open(f"/proc/{server.process.pid}/status", encoding="ascii") as status:
+                return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) << 10
+
+        many_values = b'{"prompt":[' + b"0," * 900_000 + b"0]}"
+        many_ids = b'{"tokens":[' + b"0," * 600_000 + b"0]}"
+        with Server(BINARY, *SMALL) as server:
+            def post(i):
+                path, body = (("/v1/completions", many_values), ("/detokenize", many_ids))[i % 2]
+                self.assertIn(server.post(path, body)[0], (200, 400))
+
+            post(0), post(1)
+            before = resident(server)
+            with concurrent.futures.ThreadPoolExecutor(8) as pool:
+                list(pool.map(post, range(40)))
+            self.assertLess(resident(server) - before, 32 << 20)
+
+    def test_the_limit_is_of_the_process(self):
+        command = [BINARY, "serve", "--model", str(SMOLLM2), "--ctx", "1024", "--max-seqs", "1", "--port", "0",
+                   "--memory", "110M"]  # keys and values, and the workspace, would fit
+        refused = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        self.assertEqual(refused.returncode, 4, refused.stderr)
+        self.assertRegex(refused.stderr, r"weights \d+ MiB \+ .* = \d+ MiB, but 110 MiB")
+
+
 class CommandLine(unittest.TestCase):
     def run_serve(self, *flags):
         command = [BINARY, "serve", *flags]
