@@ -302,6 +302,9 @@ int64_t Engine::kv_bytes() const {
 int64_t Engine::workspace_bytes() const {
   return impl_->runner->workspace_bytes();
 }
+const EngineOptions& Engine::options() const {
+  return impl_->options;
+}
 
 void Engine::Impl::loop() {
   while (take_mail()) step();

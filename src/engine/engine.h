@@ -74,6 +74,7 @@ class Engine {
   Isa isa() const;
   int64_t kv_bytes() const;
   int64_t workspace_bytes() const;
+  const EngineOptions& options() const;  // as given, but the context is that of context()
 
  private:
   struct Impl;

@@ -1,5 +1,7 @@
 #include "engine/loaded_model.h"
 
+#include <xxhash.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <map>
@@ -23,6 +25,19 @@ std::string describe(const Model& model) {
                      model.spec.architecture,
                      size,
                      most == bytes.end() ? "" : format_of(most->first).name);
+}
+
+// Other weights of the same shapes differ in the first bytes of some tensor.
+uint64_t content_hash(const ModelFile& file) {
+  constexpr size_t kSample = 256;  // bytes of each tensor
+  uint64_t hash = 0;
+  for (const TensorView& t : file.tensors) {
+    const std::string entry =
+        fmt::format("{} {} {}", t.name, format_of(t.type).name, fmt::join(t.dims, "x"));
+    hash = XXH3_64bits_withSeed(entry.data(), entry.size(), hash);
+    hash = XXH3_64bits_withSeed(t.bytes.data(), std::min(t.bytes.size(), kSample), hash);
+  }
+  return hash;
 }
 
 std::string spelling_of(const Tokenizer& tokenizer, TokenId id) {
@@ -85,6 +100,7 @@ Result<std::unique_ptr<LoadedModel>> load_model(const std::string& path,
       loaded->chat_template_error = compiled.error().message;
     }
   }
+  loaded->content_hash = content_hash(file);
   FARTHING_TRY(loaded->model, make_model(std::move(file), options.weights));
   loaded->n_parameters = loaded->model->n_parameters();
   loaded->description = describe(*loaded->model);

@@ -30,6 +30,7 @@ struct LoadedModel {
   std::vector<TokenId> end_tokens;             // every token that ends a generation
   std::unique_ptr<Model> model;
   int64_t file_bytes = 0;
+  uint64_t content_hash = 0;  // of the file's tensors: names, shapes, types and some of their bytes
   int64_t n_parameters = 0;
 
   int32_t context_length() const;  // what the model was trained for

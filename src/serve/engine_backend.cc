@@ -26,13 +26,14 @@ EngineBackend::EngineBackend(const LoadedModel& model,
     : model_(model), engine_(engine), price_(std::move(price)) {
   info_.id = served_name.empty() ? model.id : served_name;
   info_.description = model.description;
-  info_.fingerprint = fingerprint_of(fmt::format("{}|{}|{}|{}|{}|{}",
-                                                 model.id,
-                                                 model.description,
-                                                 model.file_bytes,
-                                                 model.n_parameters,
-                                                 static_cast<int>(engine.isa()),
-                                                 engine.kv_bytes()));
+  // What answers depend on, and nothing else.
+  const EngineOptions& options = engine.options();
+  info_.fingerprint = fingerprint_of(fmt::format("{:x}|{}|{}|{}|{}",
+                                                 model.content_hash,
+                                                 static_cast<int>(model.model->weight_mode),
+                                                 isa_name(engine.isa()),
+                                                 kv_type_name(options.kv_type),
+                                                 static_cast<int>(options.attention)));
   info_.context = engine.context();
   info_.vocab_size = model.tokenizer.vocab_size();
   info_.bos = model.tokenizer.bos();
