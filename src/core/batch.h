@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/sequence.h"
+#include "core/slice_cut.h"
 
 namespace farthing {
 
@@ -17,6 +18,7 @@ struct Slice {
   int32_t n_logits = 0;                // the last n_logits positions get logits
   int32_t n_best = 0;                  // only so many of each position's best are needed; 0: all
   int32_t n_draft = 0;                 // the last n_draft tokens are guesses
+  SliceCut cut = SliceCut::kNone;
 };
 inline constexpr int32_t kMostBest = 64;  // for n_best
 

@@ -1,6 +1,7 @@
 // Why a prompt's next tokens weren't found in the prefix cache.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
@@ -12,6 +13,8 @@ enum class CacheMiss : uint8_t {
   kEvicted,  // they were there, but the memory was needed
   kOff,      // there is no prefix cache
 };
+
+inline constexpr size_t kCacheMissCount = 4;
 
 constexpr std::string_view cache_miss_name(CacheMiss miss) {
   constexpr std::string_view kNames[] = {"none", "no_entry", "evicted", "off"};

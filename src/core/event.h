@@ -2,6 +2,7 @@
 // sample, and exactly one RequestEnd, which is the last.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -12,6 +13,7 @@
 #include "base/result.h"
 #include "core/cache_miss.h"
 #include "core/ids.h"
+#include "core/slice_cut.h"
 #include "core/wait_reason.h"
 
 namespace farthing {
@@ -73,11 +75,12 @@ struct Timings {
 
 // What happened on the way: why it took as long as it did.
 struct Timeline {
-  WaitSeconds waited{};                       // of the sample that waited longest
-  int32_t n_preempted = 0;                    // over all samples
-  int32_t n_prefill_steps = 0;                // steps that computed some of the prompt
-  double longest_gap_seconds = 0;             // between two tokens of a sample
-  FinishReason finish = FinishReason::kStop;  // of the sample that ended last
+  WaitSeconds waited{};                        // of the sample that waited longest
+  int32_t n_preempted = 0;                     // over all samples
+  int32_t n_prefill_steps = 0;                 // steps that computed some of the prompt
+  std::array<int32_t, kSliceCutCount> cuts{};  // of these, by why they didn't compute more
+  double longest_gap_seconds = 0;              // between two tokens of a sample
+  FinishReason finish = FinishReason::kStop;   // of the sample that ended last
 };
 
 struct RequestEnd {

@@ -15,11 +15,15 @@ enum class WaitReason : uint8_t {
   kPrefix,  // a running sequence is computing what this one begins with
   kBatch,   // batching isn't continuous
   kTurn,    // another one goes first
+  kStep,    // it came while a step was computed
+  kItl,     // its prompt would keep running sequences waiting for longer than the target
+  kBudget,  // others have the tokens of the step
 };
-inline constexpr size_t kWaitReasonCount = 6;
+inline constexpr size_t kWaitReasonCount = 9;
 
 constexpr std::string_view wait_reason_name(WaitReason reason) {
-  constexpr std::string_view kNames[] = {"none", "slots", "kv_full", "prefix", "batch", "turn"};
+  constexpr std::string_view kNames[] = {
+      "none", "slots", "kv_full", "prefix", "batch", "turn", "step", "itl", "budget"};
   return kNames[static_cast<size_t>(reason)];
 }
 

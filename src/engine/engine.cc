@@ -212,6 +212,8 @@ Result<std::unique_ptr<Engine>> Engine::start(const LoadedModel& model,
   EngineMetrics& metrics = impl->metrics;
   metrics.began = metrics.accounted_until = Clock::now();
   metrics.working = true;  // until it waits for the first time
+  metrics.kv_type = options.kv_type;
+  metrics.prefix_cache = options.prefix_cache;
   impl->shown_metrics = metrics;
   impl->thread = std::thread([raw = impl.get()] { raw->loop(); });
   return std::unique_ptr<Engine>(new Engine(std::move(impl)));
@@ -345,8 +347,9 @@ bool Engine::Impl::take_mail() {
     entry.streams.assign(static_cast<size_t>(entry.request.n),
                          Stream(model->tokenizer, entry.request));
     ++metrics.requests_received;
+    metrics.request_n.observe(entry.request.n);
+    metrics.request_max_tokens.observe(entry.request.max_tokens);
     scheduler->add(submit.id, entry.request, submit.at);
-    if (entry.request.max_tokens == 0) scheduler->end(submit.id, FinishReason::kLength);
   }
   return true;
 }
@@ -393,6 +396,7 @@ void Engine::Impl::account(TimePoint began, TimePoint done) {
     entry.timings.prompt_busy_seconds += prompt;
     entry.timings.completion_busy_seconds += completion;
     entry.timeline.n_prefill_steps += of_prompt > 0 ? 1 : 0;
+    ++entry.timeline.cuts[static_cast<size_t>(slice.cut)];
     entry.n_computed += slice.count;
     entry.timings.drafted_tokens += slice.n_draft;
     metrics.prompt_busy_seconds += prompt;
@@ -407,6 +411,10 @@ void Engine::Impl::account(TimePoint began, TimePoint done) {
 
 void Engine::Impl::show_metrics() {
   metrics.scheduler = scheduler->counts();
+  metrics.backlog = scheduler->backlog();
+  const auto begun = [](const auto& entry) { return entry.second.started != TimePoint{}; };
+  metrics.requests_running = static_cast<int32_t>(std::ranges::count_if(active, begun));
+  metrics.requests_waiting = static_cast<int32_t>(active.size()) - metrics.requests_running;
   metrics.sequences_running = scheduler->n_running();
   metrics.sequences_waiting = scheduler->n_waiting();
   metrics.kv_blocks_leased = pool->n_leased();
@@ -574,15 +582,20 @@ RequestEnd Engine::Impl::end_of(RequestId id, Active& entry, TimePoint now) {
   metrics.request_latency.observe(timings.total_seconds);
   metrics.request_prompt_tokens.observe(entry.usage.prompt_tokens);
   metrics.request_completion_tokens.observe(entry.usage.completion_tokens);
+  metrics.request_longest_sample.observe(
+      std::ranges::max_element(entry.streams, {}, &Stream::n_tokens)->n_tokens);
   if (entry.usage.completion_tokens > 0) {
     metrics.prefill_time.observe(timings.prefill_seconds);
     metrics.decode_time.observe(timings.decode_seconds);
+    metrics.inference_time.observe(timings.prefill_seconds + timings.decode_seconds);
   }
   const auto reason = static_cast<size_t>(entry.timeline.finish);
   ++metrics.requests_finished[reason];
   if (entry.timeline.finish == FinishReason::kCancelled ||
       entry.timeline.finish == FinishReason::kDeadline) {
     metrics.wasted_tokens[reason] += entry.n_computed;
+    metrics.wasted_busy_seconds[reason] +=
+        timings.prompt_busy_seconds + timings.completion_busy_seconds;
   }
   return {.request = id, .usage = entry.usage, .timings = timings, .timeline = entry.timeline};
 }

@@ -146,6 +146,10 @@ TEST(Engine, MetricsAddUp) {
   EXPECT_EQ(m.requests_received, kRequests);
   EXPECT_EQ(m.requests_finished[static_cast<size_t>(FinishReason::kLength)], kRequests);
   EXPECT_EQ(m.sequences_running + m.sequences_waiting, 0);
+  EXPECT_EQ(m.requests_running + m.requests_waiting, 0);
+  EXPECT_EQ(m.backlog.n_sequences, 0);
+  EXPECT_EQ(m.request_n.sum, kRequests + 1);
+  EXPECT_EQ(m.inference_time.count(), kRequests);
   EXPECT_EQ(m.generated_tokens, completion);
   EXPECT_EQ(m.time_to_first_token.count(), kRequests);
   EXPECT_EQ(m.queue_time.count(), kRequests);
@@ -316,6 +320,9 @@ TEST(Engine, WhatWasComputedForNobodyIsCounted) {
   constexpr auto kCancelled = static_cast<size_t>(FinishReason::kCancelled);
   EXPECT_EQ(m.requests_finished[kCancelled], 1);
   EXPECT_EQ(m.wasted_tokens[kCancelled], 20 + heard.usage.completion_tokens - 1);
+  EXPECT_NEAR(m.wasted_busy_seconds[kCancelled],
+              m.prompt_busy_seconds + m.completion_busy_seconds,
+              1e-9);
 }
 
 TEST(Engine, SaysEverythingOnceAndInOrder) {
@@ -579,9 +586,18 @@ TEST(Engine, RefusesWhatCannotRun) {
 
 TEST(Engine, PromptOnlyEndsWithoutTokens) {
   auto engine = start(small());
-  const Heard heard = run(*engine, request_of(10, 0));
-  EXPECT_EQ(heard.tokens.size(), 0u);
-  EXPECT_EQ(heard.reasons, std::vector{FinishReason::kLength});
+  for (const int32_t n : {1, 10, 40}) {
+    Request request = request_of(n, 0, static_cast<uint32_t>(n));
+    request.n = 2;
+    const Heard heard = run(*engine, request);
+    EXPECT_EQ(heard.tokens.size(), 0u);
+    EXPECT_EQ(heard.reasons, (std::vector{FinishReason::kLength, FinishReason::kLength}));
+    EXPECT_EQ(heard.usage.completion_tokens, 0);
+    EXPECT_GE(heard.timeline.n_prefill_steps, 1);
+    EXPECT_GT(heard.timings.prompt_busy_seconds, 0);
+    // It is there for who comes next.
+    EXPECT_EQ(run(*engine, request_of(n, 1, static_cast<uint32_t>(n))).usage.cached_tokens, n - 1);
+  }
 }
 
 TEST(Engine, TheContextIsTheEnd) {

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "core/event.h"
+#include "kernels/kv_type.h"
 #include "model/model_work.h"
 #include "sched/scheduler.h"
 
@@ -69,8 +70,11 @@ struct RecentWork {
 struct EngineMetrics {
   int64_t requests_received = 0;
   std::array<int64_t, kFinishReasonCount> requests_finished{};
+  int32_t requests_running = 0;  // of which something was computed
+  int32_t requests_waiting = 0;
   int32_t sequences_running = 0;
   int32_t sequences_waiting = 0;
+  Backlog backlog;
 
   TimeHistogram queue_time{kTimeBounds};           // submission to the first step, per request
   TimeHistogram time_to_first_token{kTimeBounds};  // from submission, per request
@@ -81,18 +85,26 @@ struct EngineMetrics {
   // Of requests that had a token: first step to first token, first token to last.
   TimeHistogram prefill_time{kTimeBounds};
   TimeHistogram decode_time{kTimeBounds};
+  TimeHistogram inference_time{kTimeBounds};               // both together
   TokenHistogram request_prompt_tokens{kTokenBounds};      // per request
   TokenHistogram request_completion_tokens{kTokenBounds};  // per request, all samples
+  TokenHistogram request_longest_sample{kTokenBounds};     // tokens
+  TokenHistogram request_n{kTokenBounds};                  // samples asked for
+  TokenHistogram request_max_tokens{kTokenBounds};         // of each sample, asked for
   TimeHistogram step_time{kTimeBounds};
   TokenHistogram step_tokens{kTokenBounds};
 
   SchedulerCounts scheduler;
   int64_t generated_tokens = 0;
-  std::array<int64_t, kFinishReasonCount> wasted_tokens{};  // computed for requests cut short
+  // Of requests cut short: tokens computed for them, and the busy time that took.
+  std::array<int64_t, kFinishReasonCount> wasted_tokens{};
+  std::array<double, kFinishReasonCount> wasted_busy_seconds{};
 
   int32_t kv_blocks_leased = 0;
   int32_t kv_blocks_idle = 0;  // kept for prompts that begin alike
   int32_t kv_blocks_free = 0;
+  KVType kv_type = KVType::kF16;
+  bool prefix_cache = true;
 
   Work work;          // of all steps
   RecentWork recent;  // and of the last seconds

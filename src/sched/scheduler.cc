@@ -1,6 +1,7 @@
 #include "sched/scheduler.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <unordered_set>
 #include <utility>
@@ -20,6 +21,13 @@ constexpr int32_t kLeastPrefill = 16, kLeastOfLong = 2;
 // takes.
 constexpr int32_t kHastyTokens = 256, kLongPrompt = 1024;
 constexpr double kMostStretch = 2;
+// A step with more tokens than kHurried takes no longer than this: nobody can be cancelled during
+// one. (Fewer tokens would share too little of what every step costs.) Nor does it go on beyond the
+// next deadline, unless that is very near.
+constexpr double kMostStepSeconds = 0.25, kLeastStepSeconds = 0.05;
+constexpr int32_t kHurried = 128;
+// The latest answer's part of the mean.
+constexpr double kAnswerWeight = 0.1;
 // Of a step's prompt tokens, the part that is the oldest prompt's whatever else there is.
 constexpr int32_t kOldestPart = 4;
 // Every so many admissions one goes to who has waited longest, whatever the policy.
@@ -68,7 +76,7 @@ void Scheduler::add(RequestId id, const Request& request, TimePoint now) {
     entry->priority = request.priority;
     entry->deadline = request.deadline;
     entry->arrived = entry->waits_since = now;
-    entry->waits_for = WaitReason::kTurn;
+    entry->waits_for = WaitReason::kStep;
     s.tokens.reserve(static_cast<size_t>(entry->max_size));
     CHECK(blocks_for(entry->max_size) <= pool_.n_blocks());
     waiting_.push_back(std::move(entry));
@@ -139,7 +147,7 @@ void Scheduler::plan(TimePoint now, Batch& batch) {
     if (!grow(*running_[i], now)) break;
   }
   draft();
-  Budget left = budget();
+  Budget left = budget(now);
   admit(batch, now, left);
   planned_.clear();
   for (const auto& entry : running_) {
@@ -149,14 +157,27 @@ void Scheduler::plan(TimePoint now, Batch& batch) {
     batch.slices.push_back({.sequence = &s,
                             .first = s.n_stored,
                             .count = 1 + s.n_draft,
-                            .n_logits = 1 + s.n_draft,
+                            .n_logits = entry->prompt_only() ? 0 : 1 + s.n_draft,
                             .n_draft = s.n_draft});
   }
   for (const auto& [entry, count] : allot(left, nullptr)) {
     if (count == 0) continue;
     planned_.push_back(entry);
     const Sequence& s = entry->sequence;
-    batch.slices.push_back({&s, s.n_stored, count, count == entry->n_left() ? 1 : 0});
+    const bool whole = count == entry->n_left();
+    batch.slices.push_back({&s, s.n_stored, count, whole && !entry->prompt_only() ? 1 : 0});
+  }
+  count_cuts(batch, left.limit);
+}
+
+void Scheduler::count_cuts(Batch& batch, SliceCut limit) {
+  const auto is_prompt = [](const Entry* entry) { return !entry->decodes(); };
+  const bool alone = std::ranges::count_if(planned_, is_prompt) == 1;
+  for (size_t i = 0; i < planned_.size(); ++i) {
+    Slice& slice = batch.slices[i];
+    if (slice.count >= planned_[i]->n_left()) continue;
+    slice.cut = limit == SliceCut::kChunk && !alone ? SliceCut::kBudget : limit;
+    ++counts_.cuts[static_cast<size_t>(slice.cut)];
   }
 }
 
@@ -225,8 +246,18 @@ int32_t Scheduler::room_for_draft(Entry& entry, int32_t n) {
   return room();
 }
 
+double Scheduler::until_deadline(TimePoint now) const {
+  double seconds = std::numeric_limits<double>::infinity();
+  for (const Entries* entries : {&running_, &waiting_}) {
+    for (const auto& entry : *entries) {
+      if (entry->deadline) seconds = std::min(seconds, seconds_between(now, *entry->deadline));
+    }
+  }
+  return seconds;
+}
+
 // Prompt tokens of the next step.
-Scheduler::Budget Scheduler::budget() const {
+Scheduler::Budget Scheduler::budget(TimePoint now) const {
   const int32_t most = options_.max_step_tokens;
   StepWork decodes;
   int32_t first = 0;  // where the first prompt goes on
@@ -240,14 +271,25 @@ Scheduler::Budget Scheduler::budget() const {
     }
   }
   const int32_t room = most - static_cast<int32_t>(decodes.n_tokens);
-  if (options_.itl_target <= 0 || decodes.n_tokens == 0) return {room, room};
   const auto within = [&](double seconds, int32_t least) {
     const int32_t n = step_model_.tokens_beside(decodes, first, seconds, room);
     return std::max(n, std::min(least, room));
   };
-  const double doubled = kMostStretch * step_model_.seconds(decodes);
-  return {within(std::max(options_.itl_target, doubled), kLeastPrefill),
-          within(doubled, kLeastOfLong)};
+  Budget budget{room, room};
+  if (options_.itl_target > 0 && decodes.n_tokens > 0) {
+    const double doubled = kMostStretch * step_model_.seconds(decodes);
+    budget = {within(std::max(options_.itl_target, doubled), kLeastPrefill),
+              within(doubled, kLeastOfLong)};
+    if (budget.of_long_prompts < room) budget.limit = SliceCut::kItl;
+  }
+  if (most >= options_.context) return budget;  // whole prompts were asked for
+  const int32_t in_time =
+      std::min(within(kMostStepSeconds, kHurried),
+               within(std::max(kLeastStepSeconds, until_deadline(now)), kLeastPrefill));
+  if (in_time < budget.tokens) {
+    budget = {in_time, std::min(in_time, budget.of_long_prompts), SliceCut::kTime};
+  }
+  return budget;
 }
 
 // How many tokens of each running prompt come into the step, and of `candidate`'s, who would be one
@@ -371,10 +413,12 @@ void Scheduler::admit(Batch& batch, TimePoint now, Budget& left) {
   const int32_t slots = options_.batching == Batching::kOff ? 1 : options_.max_sequences;
   const bool continuous = options_.batching == Batching::kContinuous;
   if (!continuous && !running_.empty()) return all_wait_for(WaitReason::kBatch);
+  const WaitReason no_tokens =
+      left.limit == SliceCut::kItl ? WaitReason::kItl : WaitReason::kBudget;
   bool again = true;
   while (again && !waiting_.empty()) {
     if (n_running() >= slots) return all_wait_for(WaitReason::kSlots);
-    if (continuous && left.tokens <= 0 && !running_.empty()) return all_wait_for(WaitReason::kTurn);
+    if (continuous && left.tokens <= 0 && !running_.empty()) return all_wait_for(no_tokens);
     again = false;
     int passed_over = 0;
     WaitReason rest = WaitReason::kNone;  // why nobody further is admitted
@@ -388,7 +432,7 @@ void Scheduler::admit(Batch& batch, TimePoint now, Budget& left) {
       const bool any_way = is_turn_of_the_longest(n_admitted_) || entry->n_preempted > 0;
       if (reason == WaitReason::kNone && continuous && !running_.empty() &&
           (left.tokens <= 0 || (!any_way && allot(left, entry).back().count == 0))) {
-        reason = WaitReason::kTurn;
+        reason = no_tokens;
       }
       if (reason == WaitReason::kNone) reason = try_admit(batch, *entry);
       entry->waits_for = reason;
@@ -457,6 +501,7 @@ WaitReason Scheduler::try_admit(Batch& batch, Entry& entry) {
     s.miss = match.miss;
     counts_.prompt_tokens_cached += s.n_cached;
     if (caches_prefixes()) counts_.prompt_tokens_looked_up += s.n_prompt;
+    ++counts_.misses[static_cast<size_t>(s.miss)];
   }
   return WaitReason::kNone;
 }
@@ -484,11 +529,15 @@ void Scheduler::commit(const Batch& batch, std::span<const Picked> picked) {
     entry.source = Lease();
     if (caches_prefixes() && tree_.store(entry.salt, entry.path, s.tokens, s.n_stored, entry.lease))
       s.blocks = entry.lease.blocks();
+    if (entry.prompt_only() && s.n_stored == s.n_prompt)
+      ends.emplace_back(s.id, FinishReason::kLength);
     if (own.empty()) continue;
     if (!options_.kv_cache) s.n_stored = 0;
     const bool stops = own.back().stop;
-    if (stops || s.size() >= entry.max_size)
-      ends.emplace_back(s.id, stops ? FinishReason::kStop : FinishReason::kLength);
+    if (!stops && s.size() < entry.max_size) continue;
+    ends.emplace_back(s.id, stops ? FinishReason::kStop : FinishReason::kLength);
+    const double n = s.n_generated();
+    mean_answer_ = std::isinf(mean_answer_) ? n : mean_answer_ + kAnswerWeight * (n - mean_answer_);
   }
   CHECK(pick == picked.end());
   planned_.clear();
@@ -507,6 +556,7 @@ int32_t Scheduler::end_draft(Entry& entry, const Slice& slice, std::span<const P
   }
   const auto n_accepted = static_cast<int32_t>(picked.size()) - 1;
   CHECK(n_accepted >= 0 && n_accepted <= slice.n_draft);
+  ++counts_.drafts;
   counts_.drafted_tokens += slice.n_draft;
   counts_.accepted_tokens += n_accepted;
   entry.drafts.observe(entry.draft_class, slice.n_draft, n_accepted);
@@ -538,6 +588,36 @@ SchedulerCounts Scheduler::counts() const {
   SchedulerCounts counts = counts_;
   counts.evicted_blocks = tree_.n_evicted();
   return counts;
+}
+
+Backlog Scheduler::backlog() const {
+  Backlog all;
+  const auto looked_up = static_cast<double>(std::max<int64_t>(1, counts_.prompt_tokens_looked_up));
+  const double unknown = 1 - static_cast<double>(counts_.prompt_tokens_cached) / looked_up;
+  StepWork work, answers;
+  const auto add = [&](const Entry& entry, double part) {
+    const Sequence& s = entry.sequence;
+    const auto prompt = entry.decodes() ? 0 : static_cast<int32_t>(part * entry.n_left());
+    const double left = entry.max_size - s.size();
+    ++all.n_sequences;
+    all.prompt_tokens += prompt;
+    all.answer_tokens += static_cast<int64_t>(std::min(left, mean_answer_));
+    work += StepWork::of(s.n_stored, prompt);
+    answers += StepWork::of(s.size(), 1);
+  };
+  for (const auto& entry : running_) add(*entry, 1);
+  // A request's samples share its prompt.
+  for (const auto& entry : waiting_) add(*entry, entry->sequence.sample == 0 ? unknown : 0);
+  if (all.n_sequences == 0) return all;
+  const int64_t n = all.n_sequences;
+  work += {all.answer_tokens,
+           answers.n_positions * all.answer_tokens / n,
+           answers.n_pairs * all.answer_tokens / n};
+  const double n_steps =
+      static_cast<double>(all.prompt_tokens) / options_.max_step_tokens +
+      static_cast<double>(all.answer_tokens) / std::min(all.n_sequences, options_.max_sequences);
+  all.seconds = step_model_.seconds(work) + std::max(0.0, n_steps - 1) * step_model_.seconds({});
+  return all;
 }
 
 void Scheduler::check_integrity() const {

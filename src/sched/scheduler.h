@@ -12,6 +12,7 @@
 
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -75,6 +76,14 @@ struct Ended {
   int32_t n_preempted = 0;
 };
 
+// What is still to be done for the sequences that run or wait.
+struct Backlog {
+  int32_t n_sequences = 0;
+  int64_t prompt_tokens = 0;  // to compute; of prompts that wait, what isn't stored, by experience
+  int64_t answer_tokens = 0;  // those allowed, at most as many as answers had that ended
+  double seconds = 0;         // by the step model; 0 until a step was seen
+};
+
 struct SchedulerCounts {
   int64_t prompt_tokens_computed = 0;
   int64_t prompt_tokens_cached = 0;
@@ -82,9 +91,12 @@ struct SchedulerCounts {
   int64_t tokens_computed_again = 0;    // after preemption
   int64_t preemptions = 0;
   int64_t evicted_blocks = 0;
+  int64_t drafts = 0;
   int64_t drafted_tokens = 0;
   int64_t accepted_tokens = 0;                    // of those
   std::array<int64_t, kWaitReasonCount> waits{};  // sequences and steps
+  std::array<int64_t, kSliceCutCount> cuts{};     // slices
+  std::array<int64_t, kCacheMissCount> misses{};  // sequences admitted for the first time
 };
 
 class Scheduler {
@@ -117,6 +129,7 @@ class Scheduler {
   int32_t n_waiting() const { return static_cast<int32_t>(waiting_.size()); }
   int32_t n_running() const { return static_cast<int32_t>(running_.size()); }
   SchedulerCounts counts() const;
+  Backlog backlog() const;
   const StepModel& step_model() const { return step_model_; }
   void check_integrity() const;
 
@@ -141,6 +154,8 @@ class Scheduler {
     DraftControl drafts;
     int32_t draft_class = 0;  // of the draft at hand
 
+    // Only its prompt is to be computed: no token is chosen.
+    bool prompt_only() const { return max_size == sequence.n_prompt; }
     bool decodes() const { return n_left() == 1; }
     int32_t n_left() const { return sequence.size() - sequence.n_stored; }
   };
@@ -153,7 +168,8 @@ class Scheduler {
   std::optional<Lease> take_blocks(int32_t n);
   struct Budget {
     int32_t tokens = 0;
-    int32_t of_long_prompts = 0;  // part of them
+    int32_t of_long_prompts = 0;        // part of them
+    SliceCut limit = SliceCut::kChunk;  // why not more
   };
   struct Allotted {
     Entry* entry;
@@ -162,7 +178,9 @@ class Scheduler {
   void draft();
   int32_t room_for_draft(Entry& entry, int32_t n);
   int32_t end_draft(Entry& entry, const Slice& slice, std::span<const Picked> picked);
-  Budget budget() const;
+  Budget budget(TimePoint now) const;
+  double until_deadline(TimePoint now) const;  // seconds to the nearest; infinite without one
+  void count_cuts(Batch& batch, SliceCut limit);
   std::vector<Allotted> allot(Budget left, Entry* candidate) const;
   void welcome(uint64_t caller);
   bool grow(Entry& entry, TimePoint now);
@@ -187,6 +205,7 @@ class Scheduler {
   std::vector<Entry*> planned_;                  // of the last batch's slices, in their order
   std::unordered_map<uint64_t, double> served_;  // tokens, by Request::caller
   int64_t n_admitted_ = 0;
+  double mean_answer_ = std::numeric_limits<double>::infinity();  // tokens; of those that ended
   std::vector<Ended> ended_;
 };
 

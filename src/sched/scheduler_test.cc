@@ -134,6 +134,91 @@ TEST(Scheduler, AStepsTimeIsDividedAmongItsSlices) {
   EXPECT_GT(shares[2], shares[0]);
 }
 
+// 1 ms a token: with nothing else to do a step is a quarter of a second long, and ends at the next
+// deadline.
+TEST(Scheduler, NoStepTakesLong) {
+  KVPool pool(600);
+  Scheduler scheduler({.context = 8192, .max_sequences = 2, .max_step_tokens = 512}, pool);
+  Request large = request_of(1, 1);
+  large.prompt.clear();
+  for (TokenId i = 0; i < 8000; ++i) large.prompt.push_back(i);
+  scheduler.add(RequestId{1}, large);
+  TimePoint now{};
+  const auto run = [&] {
+    const Batch batch = scheduler.plan(now);
+    scheduler.observe(batch, 0.001 * batch.n_tokens());
+    now += std::chrono::milliseconds(batch.n_tokens());
+    scheduler.commit(batch, {});
+    EXPECT_EQ(batch.slices[0].cut, batch.n_tokens() == 512 ? SliceCut::kChunk : SliceCut::kTime);
+    return batch.n_tokens();
+  };
+  EXPECT_EQ(run(), 512);  // nothing is known yet
+  while (scheduler.step_model().n_observed() < 8) run();
+  EXPECT_NEAR(run(), 250, 5);
+  Request urgent = request_of(5, 1);
+  urgent.deadline = now + std::chrono::milliseconds(120);
+  scheduler.add(RequestId{2}, urgent, now);
+  const Batch batch = scheduler.plan(now);
+  EXPECT_NEAR(batch.n_tokens(), 120, 5);
+  EXPECT_GT(scheduler.counts().cuts[static_cast<size_t>(SliceCut::kTime)], 2);
+}
+
+TEST(Scheduler, SaysWhyPromptsAreCutAndWait) {
+  KVPool pool(64);
+  Scheduler scheduler({.context = 512, .max_sequences = 4, .max_step_tokens = 16}, pool);
+  const auto prompt = [](TokenId first, int32_t n) {
+    Request r = request_of(1, 4);
+    r.prompt.clear();
+    for (int32_t i = 0; i < n; ++i) r.prompt.push_back(first + i);
+    return r;
+  };
+  const auto cuts = [&](SliceCut cut) { return scheduler.counts().cuts[static_cast<size_t>(cut)]; };
+  scheduler.add(RequestId{1}, prompt(100, 40));
+  EXPECT_EQ(step(scheduler).slices[0].cut, SliceCut::kChunk);
+  EXPECT_EQ(cuts(SliceCut::kChunk), 1);
+  scheduler.add(RequestId{2}, prompt(500, 12));
+  scheduler.add(RequestId{3}, prompt(900, 200));
+  const Batch batch = step(scheduler);  // the oldest has its part, the shortest the rest
+  ASSERT_EQ(batch.slices.size(), 2u);
+  EXPECT_EQ(batch.slices[0].cut, SliceCut::kBudget);
+  EXPECT_EQ(batch.slices[1].cut, SliceCut::kNone);
+  EXPECT_EQ(scheduler.counts().waits[static_cast<size_t>(WaitReason::kBudget)], 1);
+  EXPECT_EQ(scheduler.counts().misses[static_cast<size_t>(CacheMiss::kNoEntry)], 2);
+}
+
+TEST(Scheduler, TheBacklogIsWhatIsLeftToDo) {
+  KVPool pool(64);
+  Scheduler scheduler({.context = 512, .max_sequences = 2, .max_step_tokens = 64}, pool);
+  EXPECT_EQ(scheduler.backlog().n_sequences, 0);
+  const auto run = [&] {  // 10 ms a step, 1 ms a token
+    const Batch batch = scheduler.plan(TimePoint{});
+    scheduler.observe(batch, 0.01 + 0.001 * batch.n_tokens());
+    std::vector<Picked> picked;
+    for (const Slice& s : batch.slices) {
+      if (s.n_logits > 0) picked.push_back({s.sequence->id, 1, false});
+    }
+    scheduler.commit(batch, picked);
+  };
+  scheduler.add(RequestId{1}, request_of(40, 20));
+  Backlog backlog = scheduler.backlog();
+  EXPECT_EQ(backlog.prompt_tokens, 40);
+  EXPECT_EQ(backlog.answer_tokens, 20);
+  EXPECT_EQ(backlog.seconds, 0);
+  for (int i = 0; i < 10; ++i) run();
+  backlog = scheduler.backlog();
+  EXPECT_EQ(backlog.prompt_tokens, 0);
+  EXPECT_EQ(backlog.answer_tokens, 10);
+  EXPECT_NEAR(backlog.seconds, 10 * 0.011, 0.02);
+  while (!scheduler.idle()) run();
+  EXPECT_EQ(scheduler.backlog().seconds, 0);
+  // Answers have had 20 tokens so far, whatever they are allowed.
+  for (uint32_t i = 2; i < 6; ++i) scheduler.add(RequestId{i}, request_of(1, 400));
+  backlog = scheduler.backlog();
+  EXPECT_EQ(backlog.n_sequences, 4);
+  EXPECT_EQ(backlog.answer_tokens, 80);
+  EXPECT_NEAR(backlog.seconds, 40 * 0.012, 0.1);  // two at a time
+}
+
 TEST(Scheduler, EndsByStopCancelAndDeadline) {
   KVPool pool(8);
   Scheduler scheduler({.context = 64, .max_sequences = 2, .max_step_tokens = 16}, pool);
@@ -220,7 +305,7 @@ rc::Gen<Arrival> any_arrival() {
       gen::set(&Arrival::family, gen::inRange(0, 4)),
       gen::set(&Arrival::common, gen::inRange(0, 100)),
       gen::set(&Arrival::rest, gen::inRange(1, 50)),
-      gen::set(&Arrival::max_tokens, gen::inRange(1, 60)),
+      gen::set(&Arrival::max_tokens, gen::inRange(0, 60)),
       gen::set(&Arrival::n, gen::inRange(1, 4)),
       gen::set(&Arrival::priority, gen::inRange(-3, 3)),
       gen::set(&Arrival::has_deadline, gen::weightedElement<bool>({{9, false}, {1, true}})),
@@ -309,7 +394,9 @@ RC_GTEST_PROP(SchedulerProperty, AnyTrace, ()) {
       RC_ASSERT(s.first == s.sequence->n_stored);
       RC_ASSERT(s.n_draft == s.sequence->n_draft);
       const int32_t size = s.sequence->size();
-      RC_ASSERT(s.n_logits == (s.first + s.count == size + s.n_draft ? 1 + s.n_draft : 0));
+      const bool chooses =
+          s.first + s.count == size + s.n_draft && arrivals[s.sequence->request.v].max_tokens > 0;
+      RC_ASSERT(s.n_logits == (chooses ? 1 + s.n_draft : 0));
       for (int32_t i = 0; i < s.n_logits; ++i) {
         const TokenId token = chosen(*s.sequence, size + i);
         const bool stop = (step + size + i) % 41 == 0;

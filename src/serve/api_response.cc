@@ -131,6 +131,7 @@ void ApiResponse::on_request_end(const RequestEnd& event, std::string* out) {
     timeline_.waited[i] = std::max(timeline_.waited[i], timeline.waited[i]);
   timeline_.n_preempted += timeline.n_preempted;
   timeline_.n_prefill_steps += timeline.n_prefill_steps;
+  for (size_t i = 0; i < kSliceCutCount; ++i) timeline_.cuts[i] += timeline.cuts[i];
   timeline_.longest_gap_seconds =
       std::max(timeline_.longest_gap_seconds, timeline.longest_gap_seconds);
   timeline_.finish = timeline.finish;
@@ -275,12 +276,20 @@ std::string ApiResponse::explanation(std::string_view request_id, int status) co
                    timeline_.waited[i] * 1e3);
   }
   fmt::format_to(std::back_inserter(out),
-                 "}}}},\"prefill\":{{\"ms\":{:.3f},\"steps\":{},\"busy_ms\":{:.3f}}},\"decode\":{{"
-                 "\"ms\":{:.3f},\"longest_gap_ms\":{:.3f},\"busy_ms\":{:.3f}}},\"preemptions\":{},"
-                 "\"usage\":{}}}",
+                 "}}}},\"prefill\":{{\"ms\":{:.3f},\"steps\":{},\"busy_ms\":{:.3f},\"cut_by\":{{",
                  timings_.prefill_seconds * 1e3,
                  timeline_.n_prefill_steps,
-                 timings_.prompt_busy_seconds * 1e3,
+                 timings_.prompt_busy_seconds * 1e3);
+  for (size_t i = 1; i < kSliceCutCount; ++i) {
+    fmt::format_to(std::back_inserter(out),
+                   "{}\"{}\":{}",
+                   i == 1 ? "" : ",",
+                   slice_cut_name(static_cast<SliceCut>(i)),
+                   timeline_.cuts[i]);
+  }
+  fmt::format_to(std::back_inserter(out),
+                 "}}}},\"decode\":{{\"ms\":{:.3f},\"longest_gap_ms\":{:.3f},\"busy_ms\":{:.3f}}},"
+                 "\"preemptions\":{},\"usage\":{}}}",
                  timings_.decode_seconds * 1e3,
                  timeline_.longest_gap_seconds * 1e3,
                  timings_.completion_busy_seconds * 1e3,

@@ -261,6 +261,7 @@ TEST_F(ApiResponseTest, ExplainsWhereTheTimeWent) {
   end.timeline.waited[static_cast<size_t>(WaitReason::kBlocks)] = 0.25;
   end.timeline.n_preempted = 2;
   end.timeline.n_prefill_steps = 3;
+  end.timeline.cuts[static_cast<size_t>(SliceCut::kItl)] = 2;
   end.timeline.finish = FinishReason::kDeadline;
   response.add(0, token("secret"), nullptr);
   response.add(0, SampleEnd{.reason = FinishReason::kDeadline}, nullptr);
@@ -276,6 +277,7 @@ TEST_F(ApiResponseTest, ExplainsWhereTheTimeWent) {
   EXPECT_EQ(json["finish_reason"], "deadline");
   EXPECT_EQ(json["queue"]["reasons_ms"]["kv_full"], 250.0);
   EXPECT_EQ(json["prefill"]["steps"], 3);
+  EXPECT_EQ(json["prefill"]["cut_by"], Json::parse(R"({"itl":2,"time":0,"chunk":0,"budget":0})"));
   EXPECT_EQ(json["preemptions"], 2);
   EXPECT_EQ(json["usage"]["prompt_tokens"], 3);
 }

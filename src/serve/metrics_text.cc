@@ -1,5 +1,6 @@
 #include "serve/metrics_text.h"
 
+#include <fmt/format.h>
 #include <prometheus/metric_family.h>
 #include <prometheus/text_serializer.h>
 
@@ -71,6 +72,17 @@ Value labelled(std::string name, std::string_view label, auto value) {
   return {{{std::move(name), std::string(label)}}, static_cast<double>(value)};
 }
 
+// Of an enumeration whose first value is no reason.
+template <class Reason, size_t N>
+std::vector<Value> by_reason(const std::array<int64_t, N>& counts,
+                             std::string_view (*name)(Reason)) {
+  std::vector<Value> values;
+  for (size_t i = 1; i < N; ++i) {
+    values.push_back(labelled("reason", name(static_cast<Reason>(i)), counts[i]));
+  }
+  return values;
+}
+
 std::vector<Value> by_finish_reason(const std::array<int64_t, kFinishReasonCount>& counts) {
   std::vector<Value> values;
   for (size_t i = 0; i < counts.size(); ++i) {
@@ -93,11 +105,18 @@ void add_requests(Families& out, const MetricsView& view) {
               "Requests by how their last sample ended",
               by_finish_reason(m.requests_finished));
   out.gauge("farthing_requests_running",
-            "Sequences (samples of requests) that run",
-            {number(m.sequences_running)});
+            "Requests of which something was computed",
+            {number(m.requests_running)});
   out.gauge("farthing_requests_waiting",
-            "Sequences (samples of requests) that wait",
-            {number(m.sequences_waiting)});
+            "Requests of which nothing was computed yet",
+            {number(m.requests_waiting)});
+  out.gauge("farthing_sequences",
+            "Samples of requests",
+            {labelled("state", "running", m.sequences_running),
+             labelled("state", "waiting", m.sequences_waiting)});
+  out.gauge("farthing_backlog_seconds",
+            "What is still to be computed for all of them, by the step model",
+            {number(m.backlog.seconds)});
   out.histogram("farthing_queue_time_seconds",
                 "From submission to the first step that computed something, per request",
                 m.queue_time);
@@ -148,6 +167,9 @@ void add_tokens(Families& out, const MetricsView& view) {
   out.counter("farthing_prefix_cache_hit_tokens_total",
               "Prompt tokens found there",
               {number(s.prompt_tokens_cached)});
+  out.counter("farthing_prefix_cache_misses_total",
+              "Samples whose prompts weren't all there, by why not",
+              by_reason<CacheMiss>(s.misses, cache_miss_name));
 }
 
 void add_drafts(Families& out, const SchedulerCounts& s) {
@@ -174,12 +196,12 @@ void add_machine(Families& out, const MetricsView& view) {
   out.counter("farthing_preemptions_total",
               "Sequences that gave up their blocks",
               {labelled("reason", wait_reason_name(WaitReason::kBlocks), s.preemptions)});
-  std::vector<Value> waits;
-  for (size_t i = 1; i < kWaitReasonCount; ++i) {
-    waits.push_back(labelled("reason", wait_reason_name(static_cast<WaitReason>(i)), s.waits[i]));
-  }
-  out.counter(
-      "farthing_waits_total", "Steps that a sequence waited through, by reason", std::move(waits));
+  out.counter("farthing_waits_total",
+              "Steps that a sequence waited through, by reason",
+              by_reason<WaitReason>(s.waits, wait_reason_name));
+  out.counter("farthing_prefill_cuts_total",
+              "Steps that computed less of a prompt than was left of it, by reason",
+              by_reason<SliceCut>(s.cuts, slice_cut_name));
   out.histogram("farthing_step_tokens", "Tokens computed in a step", m.step_tokens);
   out.histogram("farthing_step_seconds", "How long a step took", m.step_time);
   out.gauge("farthing_last_step_age_seconds",
@@ -207,7 +229,7 @@ void add_machine(Families& out, const MetricsView& view) {
             {number(rate.operations / view.peak->operations)});
 }
 
-void add_money(Families& out, const Ledger& ledger) {
+void add_money(Families& out, const Ledger& ledger, const EngineMetrics& m) {
   const std::string& currency = ledger.price.currency;
   const auto cost = [&](std::string phase, Money amount) {
     return Value{{{"phase", std::move(phase)}, {"currency", currency}}, amount.value};
@@ -218,6 +240,14 @@ void add_money(Families& out, const Ledger& ledger) {
               {cost("prompt", used.prompt),
                cost("completion", used.completion),
                cost("idle", ledger.idle_cost())});
+  const auto wasted = [&](FinishReason reason) {
+    const Seconds busy{m.wasted_busy_seconds[static_cast<size_t>(reason)]};
+    return Value{{{"reason", std::string(finish_reason_name(reason))}, {"currency", currency}},
+                 (ledger.price.busy * busy).value};
+  };
+  out.counter("farthing_wasted_cost_total",
+              "The part of it that went to requests which were cut short",
+              {wasted(FinishReason::kCancelled), wasted(FinishReason::kDeadline)});
   std::vector<Value> prices;
   const auto add_price = [&](Ledger::Basis basis, Ledger::Count count) {
     const auto price = ledger.token_price(basis, count);
@@ -261,6 +291,7 @@ void add_vllm(Families& out, const MetricsView& view) {
   out.counter("vllm:prompt_tokens_total",
               "Prompt tokens",
               {number(s.prompt_tokens_computed + s.prompt_tokens_cached)});
+  out.counter("vllm:spec_decode_num_drafts_total", "Drafts", {number(s.drafts)});
   out.counter(
       "vllm:spec_decode_num_draft_tokens_total", "Drafted tokens", {number(s.drafted_tokens)});
   out.counter(
@@ -285,9 +316,23 @@ void add_vllm(Families& out, const MetricsView& view) {
   out.histogram("vllm:request_queue_time_seconds", "Per request", m.queue_time);
   out.histogram("vllm:request_prefill_time_seconds", "Per request", m.prefill_time);
   out.histogram("vllm:request_decode_time_seconds", "Per request", m.decode_time);
+  out.histogram("vllm:request_inference_time_seconds", "Per request", m.inference_time);
   out.histogram("vllm:request_prompt_tokens", "Per request", m.request_prompt_tokens);
   out.histogram("vllm:request_generation_tokens", "Per request", m.request_completion_tokens);
+  out.histogram("vllm:request_max_num_generation_tokens",
+                "Of a request's longest sample",
+                m.request_longest_sample);
+  out.histogram("vllm:request_params_n", "Per request", m.request_n);
+  out.histogram("vllm:request_params_max_tokens", "Per request", m.request_max_tokens);
   out.histogram("vllm:iteration_tokens_total", "Tokens of a step", m.step_tokens);
+  out.gauge("vllm:cache_config_info",
+            "The KV pool",
+            {{{{"block_size", std::to_string(kKVBlockTokens)},
+               {"num_gpu_blocks", fmt::format("{:.0f}", blocks)},
+               {"num_cpu_blocks", "0"},
+               {"cache_dtype", std::string(kv_type_name(m.kv_type))},
+               {"enable_prefix_caching", m.prefix_cache ? "True" : "False"}},
+              1}});
 }
 
 }  // namespace

@@ -32,7 +32,14 @@ MetricsView view() {
   MetricsView v{.now = TimePoint(std::chrono::seconds(100)), .model = "m\"1"};
   v.engine.requests_received = 7;
   v.engine.requests_finished = {3, 2, 1, 0};
-  v.engine.sequences_running = 1;
+  v.engine.requests_running = 1;
+  v.engine.sequences_running = 3;
+  v.engine.wasted_busy_seconds[static_cast<size_t>(FinishReason::kCancelled)] = 2;
+  v.engine.scheduler.drafts = 5;
+  v.engine.scheduler.waits[static_cast<size_t>(WaitReason::kItl)] = 11;
+  v.engine.scheduler.cuts[static_cast<size_t>(SliceCut::kChunk)] = 12;
+  v.engine.scheduler.misses[static_cast<size_t>(CacheMiss::kEvicted)] = 13;
+  v.engine.request_n.observe(2);
   v.engine.generated_tokens = 50;
   v.engine.wasted_tokens[static_cast<size_t>(FinishReason::kCancelled)] = 9;
   v.engine.scheduler.prompt_tokens_computed = 40;
@@ -50,6 +57,10 @@ TEST(MetricsText, CountersAndGauges) {
   EXPECT_EQ(s.at("farthing_requests_received_total"), 7);
   EXPECT_EQ(s.at("farthing_requests_finished_total{reason=\"length\"}"), 2);
   EXPECT_EQ(s.at("farthing_requests_running"), 1);
+  EXPECT_EQ(s.at("farthing_sequences{state=\"running\"}"), 3);
+  EXPECT_EQ(s.at("farthing_waits_total{reason=\"itl\"}"), 11);
+  EXPECT_EQ(s.at("farthing_prefill_cuts_total{reason=\"chunk\"}"), 12);
+  EXPECT_EQ(s.at("farthing_prefix_cache_misses_total{reason=\"evicted\"}"), 13);
   EXPECT_EQ(s.at("farthing_http_responses_total{status=\"503\"}"), 2);
   EXPECT_EQ(s.at("farthing_prompt_tokens_total{source=\"cache\"}"), 10);
   EXPECT_EQ(s.at("farthing_wasted_tokens_total{reason=\"cancelled\"}"), 9);
@@ -85,6 +96,8 @@ TEST(MetricsText, Money) {
   EXPECT_NEAR(cost("prompt"), 0.001, 1e-12);
   EXPECT_NEAR(cost("completion"), 0.003, 1e-12);
   EXPECT_NEAR(cost("prompt") + cost("completion") + cost("idle"), 0.036, 1e-12);
+  EXPECT_NEAR(
+      s.at("farthing_wasted_cost_total{reason=\"cancelled\",currency=\"EUR\"}"), 0.002, 1e-12);
   const auto price = [&](const char* basis, const char* tokens) {
     return s.at(fmt::format(
         "farthing_cost_per_million_tokens{{basis=\"{}\",tokens=\"{}\",currency=\"EUR\"}}",
@@ -112,7 +125,17 @@ TEST(MetricsText, VllmNames) {
   v.vllm_names = true;
   const auto s = samples(metrics_text(v));
   const std::string labels = "{model_name=\"m\\\"1\",engine=\"0\"";
-  EXPECT_EQ(s.at("vllm:num_requests_running" + labels + "}"), 1);
+  EXPECT_EQ(s.at("vllm:num_requests_running" + labels + "}"), 3);
+  EXPECT_EQ(s.at("vllm:spec_decode_num_drafts_total" + labels + "}"), 5);
+  EXPECT_EQ(s.at("vllm:request_params_n_sum" + labels + "}"), 2);
+  for (const char* name : {"request_inference_time_seconds",
+                           "request_max_num_generation_tokens",
+                           "request_params_max_tokens"})
+    EXPECT_EQ(s.at("vllm:" + std::string(name) + "_count" + labels + "}"), 0);
+  EXPECT_EQ(s.at("vllm:cache_config_info" + labels +
+                 ",block_size=\"32\",num_gpu_blocks=\"0\",num_cpu_blocks=\"0\","
+                 "cache_dtype=\"f16\",enable_prefix_caching=\"True\"}"),
+            1);
   EXPECT_EQ(s.at("vllm:generation_tokens_total" + labels + "}"), 50);
   EXPECT_EQ(s.at("vllm:prompt_tokens_total" + labels + "}"), 50);
   EXPECT_EQ(s.at("vllm:request_success_total" + labels + ",finished_reason=\"stop\"}"), 3);
