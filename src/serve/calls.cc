@@ -59,6 +59,7 @@ Calls::~Calls() {
 std::variant<std::shared_ptr<RunningCall>, ApiError> Calls::start(ApiCall call,
                                                                   std::function<void()> wake) {
   const int samples = call.n_choices();
+  if (auto error = too_many(call)) return *std::move(error);
   if (auto error = refusal(samples, call.requests.front().caller)) return *std::move(error);
   auto running = std::make_shared<RunningCall>();
   running->call = std::move(call);
@@ -89,14 +90,28 @@ void Calls::enter(const std::shared_ptr<RunningCall>& call) {
   running_.push_back(call);
 }
 
+// However long it waited, there would never be room for it.
+std::optional<ApiError> Calls::too_many(const ApiCall& call) const {
+  const bool by_caller = limits_.max_per_caller > 0 && limits_.max_per_caller < room();
+  const int most = by_caller ? limits_.max_per_caller : room();
+  if (call.n_choices() <= most) return std::nullopt;
+  return ApiError{.status = 400,
+                  .message = fmt::format("the call asks for {} samples (prompts times n), but at "
+                                         "most {} may run or wait ({}): ask for fewer at a time",
+                                         call.n_choices(),
+                                         most,
+                                         by_caller ? "--max-per-key" : "--max-seqs + --max-queue"),
+                  .param = call.n > 1 ? "n" : "prompt",
+                  .code = "too_many_samples"};
+}
+
 std::optional<ApiError> Calls::refusal(int samples, uint64_t caller) const {
   const auto retry_after = [&](int n_ahead) {
     return static_cast<int>(std::clamp(std::ceil(predicted_wait(n_ahead)), 1.0, 60.0));
   };
   const auto mine = n_by_caller_.find(caller);
   const int n_mine = mine == n_by_caller_.end() ? 0 : mine->second;
-  // A call alone is always let in: else one with more samples than there is room could never run.
-  if (n_mine > 0 && limits_.max_per_caller > 0 && n_mine + samples > limits_.max_per_caller) {
+  if (limits_.max_per_caller > 0 && n_mine + samples > limits_.max_per_caller) {
     return ApiError{.status = 429,
                     .message = fmt::format("this API key has {} samples that run or wait, and at "
                                            "most {} may (--max-per-key); try again later",
@@ -105,13 +120,12 @@ std::optional<ApiError> Calls::refusal(int samples, uint64_t caller) const {
                     .code = "rate_limit_exceeded",
                     .retry_after_seconds = retry_after(n_mine)};
   }
-  const int room = limits_.max_seqs + limits_.max_queue;
-  if (n_samples_ > 0 && n_samples_ + samples > room) {
+  if (n_samples_ + samples > room()) {
     return ApiError{.status = 503,
                     .message = fmt::format("the queue is full: {} samples run or wait, at most {} "
                                            "may (--max-seqs + --max-queue); try again later",
                                            n_samples_,
-                                           room),
+                                           room()),
                     .code = "queue_full",
                     .retry_after_seconds = retry_after(n_samples_)};
   }
@@ -128,11 +142,12 @@ std::optional<ApiError> Calls::refusal(int samples, uint64_t caller) const {
   return std::nullopt;
 }
 
-// By Little's law: n samples run at once, so one ends every mean_service / n seconds, and those
-// ahead that don't run yet must begin first.
+// As many of those ahead must end as there are too many, and each is the same part of all the work.
 double Calls::predicted_wait(int n_ahead) const {
-  const int slots = std::max(1, limits_.max_seqs);
-  return n_ahead < slots ? 0 : (n_ahead - slots + 1) * mean_service_ / slots;
+  const int n_must_end = n_ahead - std::max(1, limits_.max_seqs) + 1;
+  if (n_must_end <= 0) return 0;
+  const Backlog backlog = backend_.metrics().backlog;
+  return n_must_end * backlog.seconds / std::max(1, backlog.n_sequences);
 }
 
 void Calls::cancel(const RunningCall& call) {
@@ -172,13 +187,7 @@ void Calls::deliver() {
 }
 
 void Calls::deliver_one(const std::shared_ptr<RunningCall>& call, size_t prompt, Event event) {
-  const auto* end = std::get_if<RequestEnd>(&event);
-  const bool ended = end != nullptr;
-  if (end && end->timeline.finish <= FinishReason::kLength) {
-    constexpr double kWeight = 0.1;
-    const double service = end->timings.total_seconds - end->timings.queue_seconds;
-    mean_service_ += (mean_service_ > 0 ? kWeight : 1) * (service - mean_service_);
-  }
+  const bool ended = std::holds_alternative<RequestEnd>(event);
   if (!call->abandoned && !call->overflowed) {
     const size_t bytes = bytes_of(event);
     call->inbox_bytes += bytes;

@@ -39,8 +39,6 @@ struct RunningCall {
   bool abandoned = false;      // its events interest nobody any more
   bool overflowed = false;     // the reader was too slow
   std::function<void()> wake;  // set while a connection waits
-
-  std::vector<std::pair<size_t, Event>> take();
 };
 
 class Calls {
@@ -54,8 +52,9 @@ class Calls {
   Calls(const Calls&) = delete;
   Calls& operator=(const Calls&) = delete;
 
-  // 429 with Retry-After if this caller's share is used up, 503 if the queue is full; else the
-  // engine's refusal, or the call that now runs.
+  // 400 if it asks for more samples than may ever run and wait; 429 with Retry-After if this
+  // caller's share is used up, 503 if the queue is full; else the engine's refusal, or the call
+  // that now runs.
   std::variant<std::shared_ptr<RunningCall>, ApiError> start(ApiCall call,
                                                              std::function<void()> wake);
   // Why start() would refuse that many samples now.
@@ -72,8 +71,10 @@ class Calls {
  private:
   struct Mailbox;
 
-  // Until one sample more would begin, from how long those that ended took.
+  // Seconds until one sample more would begin, from what the engine has to do.
   double predicted_wait(int n_ahead) const;
+  int room() const { return limits_.max_seqs + limits_.max_queue; }
+  std::optional<ApiError> too_many(const ApiCall& call) const;
   void enter(const std::shared_ptr<RunningCall>& call);
   void cancel(const RunningCall& call);
   void deliver();
@@ -87,8 +88,6 @@ class Calls {
   int n_samples_ = 0;
   size_t pending_bytes_ = 0;  // of all inboxes
   std::map<uint64_t, int> n_by_caller_;
-  double mean_service_ =
-      0;  // seconds of a sample from its first step to its end; recent weigh more
   std::function<void()> on_idle_;
 };
 

@@ -166,8 +166,14 @@ TEST_F(HttpServerTest, AFullQueueSaysWhenToComeBack) {
   EXPECT_EQ(complete("{").status, 503);
   clients.clear();
   EXPECT_TRUE(backend_idle());
-  // Alone, a call may have more samples than the queue is long.
-  EXPECT_EQ(complete(R"({"prompt":"a","n":8})").status, 200);
+  // More samples than there is ever room for.
+  const TestResponse never = complete(R"({"prompt":"a","n":3})");
+  EXPECT_EQ(never.status, 400);
+  EXPECT_EQ(Json::parse(never.body)["error"]["param"], "n");
+  const TestResponse prompts = complete(R"({"prompt":["a","b","c"]})");
+  EXPECT_EQ(prompts.status, 400);
+  EXPECT_EQ(Json::parse(prompts.body)["error"]["param"], "prompt");
+  EXPECT_EQ(complete(R"({"prompt":"a","n":2})").status, 200);
   expect_well();
 }
 
@@ -203,10 +209,16 @@ TEST_F(HttpServerTest, ACallerHasNoMoreThanItsShare) {
   TestClient again(port_);
   ask(again, "first", R"({"prompt":"a"})");
   EXPECT_EQ(again.read_response().status, 200);
+  TestClient many(port_);
+  ask(many, "first", R"({"prompt":"a","n":3})");
+  const TestResponse too_many = many.read_response();
+  EXPECT_EQ(too_many.status, 400);
+  EXPECT_NE(too_many.body.find("--max-per-key"), std::string::npos);
 }
 
 // Each call takes 0.75 s by the fake engine's word, one at a time.
 TEST_F(HttpServerTest, WhoWouldWaitTooLongIsToldSo) {
+  backend_.mutable_metrics().backlog = {.n_sequences = 4, .seconds = 3};
   ServerOptions options;
   options.calls = {.max_seqs = 1, .max_queue = 100, .max_wait = 1};
   start(options);
