@@ -81,7 +81,7 @@ int32_t read_logprobs(Fields& body, ApiKind kind) {
   }
   const bool wanted = body.boolean("logprobs").value_or(false);
   const auto top = body.integer("top_logprobs", 0, kMaxTopLogprobs);
-  if (top && !wanted) {
+  if (top.value_or(0) > 0 && !wanted) {
     body.fail("top_logprobs", "top_logprobs needs logprobs to be true");
   }
   return wanted ? static_cast<int32_t>(top.value_or(0)) : -1;

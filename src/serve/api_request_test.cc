@@ -113,6 +113,7 @@ TEST_F(ApiRequestTest, WhatHasNoEffectPasses) {
           R"("model":null,"response_format":null,"structured_outputs":null,"suffix":"","top_k":-1)",
           R"("logit_bias":{},"stop":[],"stop_token_ids":[],"chat_template_kwargs":{})",
           R"("logprobs":false,"stream":false,"reasoning_effort":"low")",
+          R"("logprobs":false,"top_logprobs":0)",
           R"("max_tokens":2147483647)",
       }) {
     SCOPED_TRACE(fields);

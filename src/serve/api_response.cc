@@ -215,7 +215,7 @@ void ApiResponse::send_chunk(std::string_view choices, std::string_view extra, s
   *out += choices;
   if (call_.continuous_usage) {
     *out += ",\"usage\":";
-    *out += usage_json(usage_);
+    *out += usage_so_far();
   } else if (call_.include_usage) {
     *out += ",\"usage\":null";
   }
@@ -249,6 +249,14 @@ HttpReply ApiResponse::reply() {
   body += timings_json(usage_, timings_);
   body += '}';
   return {.status = 200, .body = std::move(body)};
+}
+
+// What was cached is known with the request's end.
+std::string ApiResponse::usage_so_far() const {
+  return fmt::format("{{\"prompt_tokens\":{},\"completion_tokens\":{},\"total_tokens\":{}}}",
+                     usage_.prompt_tokens,
+                     usage_.completion_tokens,
+                     usage_.prompt_tokens + usage_.completion_tokens);
 }
 
 std::string ApiResponse::final_usage() const {

@@ -61,6 +61,7 @@ class ApiResponse {
   void send_finish(size_t index, std::string_view extra, std::string* out);
   void send_chunk(std::string_view choices, std::string_view extra, std::string* out);
   void send_end(std::string* out);
+  std::string usage_so_far() const;
   std::string final_usage() const;
 
   const ApiCall& call_;

@@ -127,6 +127,9 @@ TEST_F(ApiResponseTest, UsageChunk) {
   EXPECT_EQ(c[0]["usage"]["completion_tokens"], 1);
   EXPECT_EQ(c[1]["usage"]["completion_tokens"], 2);
   EXPECT_EQ(c[0]["usage"]["prompt_tokens"], 3);
+  // What was cached isn't known before the end, and nothing is said of it.
+  EXPECT_FALSE(c[0]["usage"].contains("prompt_tokens_details"));
+  EXPECT_TRUE(c[3]["usage"].contains("prompt_tokens_details")) << c[3];
 }
 
 TEST_F(ApiResponseTest, AnAnswerWithoutTextStillHasARole) {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "serve/fields.h"
+#include "serve/http_format.h"
 #include "serve/json_text.h"
 #include "serve/messages.h"
 #include "serve/metrics_text.h"
@@ -141,7 +142,13 @@ HttpReply with_fields(const std::string& text, Read read) {
   if (const auto* error = std::get_if<ApiError>(&json)) return error_reply(*error);
   Fields body(std::get<Json>(json));
   const Json out = read(body);
-  return body.failed() ? error_reply(*body.error()) : json_reply(out);
+  if (body.failed()) return error_reply(*body.error());
+  HttpReply reply = json_reply(out);
+  const auto unknown = body.unknown();
+  if (!unknown.empty()) {
+    reply.headers.emplace_back("X-Farthing-Warning", unknown_fields_warning(unknown));
+  }
+  return reply;
 }
 
 }  // namespace

@@ -264,6 +264,20 @@ TEST_F(RoutesTest, TokenizeAndBack) {
   EXPECT_EQ(post("/apply-template", R"({"messages":[]})", 400)["error"]["param"], "messages");
 }
 
+TEST_F(RoutesTest, FieldsThatNobodyKnowsAreNamed) {
+  for (const auto& [path, body] :
+       {std::pair{"/tokenize", R"({"prompt":"a","sparkle":1})"},
+        std::pair{"/detokenize", R"({"tokens":[72],"sparkle":1})"},
+        std::pair{"/apply-template",
+                  R"({"messages":[{"role":"user","content":"a"}],"sparkle":1})"}}) {
+    const auto result = routes_.handle({head("POST", path), body}, {});
+    const auto& headers = std::get<HttpReply>(result).headers;
+    ASSERT_EQ(headers.size(), 1u) << path;
+    EXPECT_EQ(headers[0].first, "X-Farthing-Warning");
+    EXPECT_EQ(headers[0].second, "unknown field sparkle");
+  }
+}
+
 TEST(JsonText, LimitsHold) {
   const auto refused = [](const std::string& text) {
     return std::holds_alternative<ApiError>(parse_json(text));
