@@ -20,6 +20,7 @@
 
 #include "base/clock.h"
 #include "base/cpu.h"
+#include "base/energy_meter.h"
 #include "base/mapped_file.h"
 #include "cache/kv_store.h"
 #include "cli/model_options.h"
@@ -284,7 +285,8 @@ Status serve(ServeFlags flags) {
       .stall_seconds = flags.stall_timeout,
       .started = started,
       .vllm_metrics = flags.vllm_metrics,
-      .peak = peak_of(*engine)};
+      .peak = peak_of(*engine),
+      .energy_meter = EnergyMeter::open()};
   ServerOptions options{.host = flags.host, .port = static_cast<uint16_t>(flags.port)};
   options.allow_public = flags.insecure || needs_key;
   options.tls = flags.tls;

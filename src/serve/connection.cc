@@ -40,11 +40,19 @@ constexpr auto kLookAgain = std::chrono::milliseconds(200);
 
 using Outcome = std::variant<HttpReply, ApiCall>;
 
+// Of the calling thread, which parses and tokenises beside the threads that compute.
+void let_the_model_go_first() {
+  constexpr int kNice = 10;
+  thread_local const int done = setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kNice);
+  (void)done;  // it only helps
+}
+
 // Runs on a worker thread: parsing and tokenising a big body would hold up every stream.
 asio::awaitable<Outcome> handle_apart(const Routes& routes,
                                       const HttpRequest& request,
                                       ServerMoment moment,
                                       const std::atomic<bool>& gone) {
+  let_the_model_go_first();
   try {
     if (gone) co_return HttpReply();  // for nobody
     Outcome outcome = routes.handle(request, moment);

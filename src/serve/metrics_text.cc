@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -265,11 +266,20 @@ void add_money(Families& out, const Ledger& ledger, const EngineMetrics& m) {
   out.gauge("farthing_cost_per_million_tokens",
             "used: of the busy time; reserved: of all time since the start",
             std::move(prices));
-  if (const auto energy = ledger.energy()) {
-    out.counter("farthing_energy_joules_total",
-                "Energy, worked out from the machine's stated power",
-                {labelled("source", "model", energy->value)});
+}
+
+// Measured, or else worked out from the power that the price states.
+void add_energy(Families& out, const MetricsView& view) {
+  std::optional<Value> value;
+  if (view.joules) {
+    value = labelled("source", "rapl", *view.joules);
+  } else if (const auto energy = view.ledger ? view.ledger->energy() : std::nullopt) {
+    value = labelled("source", "model", energy->value);
   }
+  if (!value) return;
+  out.counter("farthing_energy_joules_total",
+              "Energy: measured by the processors (rapl), or by the machine's stated power (model)",
+              {*value});
 }
 
 // Names and meanings as of vLLM 0.11; where its meaning differs from ours, its wins.
@@ -343,7 +353,8 @@ std::string metrics_text(const MetricsView& view) {
   add_tokens(own, view);
   add_drafts(own, view.engine.scheduler);
   add_machine(own, view);
-  if (view.ledger) add_money(own, *view.ledger);
+  if (view.ledger) add_money(own, *view.ledger, view.engine);
+  add_energy(own, view);
   std::string text = own.text();
   if (view.vllm_names) {
     Families vllm({{"model_name", view.model}, {"engine", "0"}});

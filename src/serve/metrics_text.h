@@ -19,6 +19,7 @@ struct MetricsView {
   std::map<int, int64_t> answers;  // HTTP, by status
   std::optional<Ledger> ledger;    // if the machine has a price
   std::optional<Work> peak;        // of the machine, a second
+  std::optional<double> joules;    // by the processors' own counters
   std::string model;
   bool vllm_names = false;  // the same under vLLM's names too
 };

@@ -110,6 +110,19 @@ TEST(MetricsText, Money) {
   EXPECT_NEAR(price("reserved", "total"), 360, 1e-9);
 }
 
+TEST(MetricsText, EnergyIsMeasuredWhereItCanBe) {
+  MetricsView v = view();
+  MachinePrice price = *rented("EUR", per_hour(Money{3.6}));
+  price.idle_power = price.busy_power = Watts{100};
+  v.ledger = Ledger{.price = price, .idle = {32}, .busy = {.prompt = {1}, .completion = {3}}};
+  auto s = samples(metrics_text(v));
+  EXPECT_NEAR(s.at("farthing_energy_joules_total{source=\"model\"}"), 3600, 1e-9);
+  v.joules = 1234;
+  s = samples(metrics_text(v));
+  EXPECT_EQ(s.at("farthing_energy_joules_total{source=\"rapl\"}"), 1234);
+  EXPECT_EQ(s.count("farthing_energy_joules_total{source=\"model\"}"), 0u);
+}
+
 TEST(MetricsText, UtilisationIsOfThePeak) {
   MetricsView v = view();
   EXPECT_EQ(samples(metrics_text(v)).count("farthing_bandwidth_utilisation_ratio"), 0u);

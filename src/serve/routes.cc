@@ -345,6 +345,7 @@ HttpReply Routes::metrics(const ServerMoment& moment) const {
                    .model = backend_.info().id,
                    .vllm_names = options_.vllm_metrics};
   if (moment.log) view.answers = moment.log->answers();
+  if (options_.energy_meter) view.joules = options_.energy_meter->joules();
   if (const auto& price = backend_.price()) {
     const EngineMetrics& m = view.engine;
     const SchedulerCounts& s = m.scheduler;

@@ -3,12 +3,14 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <variant>
 #include <vector>
 
 #include "base/clock.h"
+#include "base/energy_meter.h"
 #include "serve/api_error.h"
 #include "serve/api_request.h"
 #include "serve/backend.h"
@@ -30,6 +32,7 @@ struct RouteOptions {
   TimePoint started{};        // since when the machine costs
   bool vllm_metrics = false;  // /metrics gives vLLM's names too
   std::optional<Work> peak;   // of the machine, a second
+  std::shared_ptr<EnergyMeter> energy_meter;  // if there is one
 };
 
 // What changes from request to request.
