@@ -93,7 +93,10 @@ Status bench_serve(ServeCommand command) {
   if (target.model.empty()) target.model = model.id;
   if (model.vocab_size > 0) report.workload.vocab_size = model.vocab_size;
   report.workload.as_text = target.chat;
+  target.keep_text = report.details;
   FARTHING_TRY(const std::vector<LoadRequest> requests, make_requests(command));
+  if (!command.trace.empty() && requests.back().at > 0)
+    report.workload.rate = static_cast<double>(requests.size()) / requests.back().at;
   FARTHING_TRY(Interrupts interrupts, Interrupts::create());
   const bool terminal = is_terminal(STDERR_FILENO);
   int32_t shown = -1;
@@ -184,6 +187,8 @@ void add_bench_serve(CLI::App& bench, int& exit_code) {
   verb->add_option("--seed", workload.seed, "Of prompts, lengths and times")
       ->type_name("N")
       ->capture_default_str();
+  verb->add_option("--label", command->report.label, "What the report calls this run")
+      ->type_name("NAME");
   verb->add_flag("--json", command->json, "Print one JSON object, with vllm bench serve's names");
   verb->add_flag("--details", command->report.details, "With a list of every request in it");
 }

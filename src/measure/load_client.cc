@@ -16,6 +16,7 @@
 #include <boost/beast/core/tcp_stream.hpp>
 #include <boost/beast/http.hpp>
 #include <chrono>
+#include <initializer_list>
 #include <memory>
 #include <string_view>
 #include <utility>
@@ -112,7 +113,8 @@ bool has_object(std::string_view chunk, std::string_view name) {
 // What one answer says, as it comes.
 class AnswerReader {
  public:
-  AnswerReader(LoadOutcome& outcome, TimePoint began) : outcome_(outcome), began_(began) {}
+  AnswerReader(LoadOutcome& outcome, bool keep_text, TimePoint began)
+      : outcome_(outcome), keep_text_(keep_text), began_(began) {}
 
   // False if it can't be an answer.
   bool take(std::string_view bytes) {
@@ -166,11 +168,28 @@ class AnswerReader {
     }
     const bool has_usage = has_object(data, R"("usage")");
     const bool has_error = data.find(R"("error")") < 4;
-    if (!has_usage && !has_error) return;
+    if (!has_usage && !has_error && !keep_text_) return;
     const Json json = Json::parse(data, nullptr, /*allow_exceptions=*/false);
     if (!json.is_object()) return;
     if (json.contains("error")) error_ = json["error"].dump().substr(0, kMostErrorBytes);
     if (json.contains("usage")) read_usage(json["usage"]);
+    if (const auto* queued = find(json, {"timings", "queue_ms"}); queued && queued->is_number())
+      outcome_.queued = queued->get<double>() * 1e-3;
+    if (!keep_text_ || !json.contains("choices") || !json["choices"].is_array()) return;
+    for (const Json& choice : json["choices"]) {
+      const Json* text = find(choice, {"text"});
+      if (!text) text = find(choice, {"delta", "content"});
+      if (text && text->is_string()) outcome_.text += text->get<std::string>();
+    }
+  }
+
+  static const Json* find(const Json& json, std::initializer_list<const char*> path) {
+    const Json* at = &json;
+    for (const char* name : path) {
+      if (!at->is_object() || !at->contains(name)) return nullptr;
+      at = &(*at)[name];
+    }
+    return at;
   }
 
   void read_usage(const Json& usage) {
@@ -193,6 +212,7 @@ class AnswerReader {
   }
 
   LoadOutcome& outcome_;
+  bool keep_text_;
   TimePoint began_;
   std::string line_;   // not yet complete; what an error says
   std::string error_;  // that came as an event
@@ -263,7 +283,7 @@ class Client {
     call.prepare_payload();
     const TimePoint began = Clock::now();
     outcome.sent = seconds_between(start_, began);
-    AnswerReader reader(outcome, began);
+    AnswerReader reader(outcome, target_.keep_text, began);
     boost::system::error_code fault;
     const int status = co_await exchange(call, reader, fault);
     reader.finish(fault, status);

@@ -20,6 +20,7 @@ struct LoadTarget {
   bool chat = false;  // /v1/chat/completions instead of /v1/completions
   double temperature = 0;
   bool ignore_eos = true;
+  bool keep_text = false;        // of the answers; takes the client more time
   int32_t max_concurrency = 0;   // requests at once; 0: any number
   double timeout_seconds = 600;  // of one request
 };
@@ -34,6 +35,8 @@ struct LoadOutcome {
   int32_t n_cached = 0;
   std::optional<double> cost;  // of the server's usage, in its currency
   std::string currency;
+  double queued = 0;  // seconds that it waited in the server, by the server's timings
+  std::string text;   // if it is kept
   int status = 0;     // HTTP; 0: no answer
   std::string error;  // empty: it went well
 };

@@ -98,6 +98,7 @@ Json load_json(const LoadRun& run, const LoadReportOptions& options) {
   Json out = {{"date", fmt::format("{:%Y%m%d-%H%M%S}", fmt::gmtime(date))},
               {"endpoint_type", options.target.chat ? "openai-chat" : "openai"},
               {"backend", options.target.chat ? "openai-chat" : "openai"},
+              {"label", options.label.empty() ? Json() : Json(options.label)},
               {"model_id", options.target.model},
               {"tokenizer_id", options.target.model},
               {"num_prompts", run.outcomes.size()},
@@ -132,8 +133,15 @@ Json load_json(const LoadRun& run, const LoadReportOptions& options) {
   add_statistics(out, "itl", itl, options.percentiles);
   add_statistics(out, "e2el", e2el, options.percentiles);
   if (!options.details) return out;
-  for (const char* key :
-       {"input_lens", "output_lens", "ttfts", "itls", "latencies", "start_times", "errors"}) {
+  for (const char* key : {"input_lens",
+                          "output_lens",
+                          "ttfts",
+                          "itls",
+                          "latencies",
+                          "start_times",
+                          "queue_times",
+                          "generated_texts",
+                          "errors"}) {
     out[key] = Json::array();
   }
   for (const LoadOutcome& o : run.outcomes) {
@@ -143,6 +151,8 @@ Json load_json(const LoadRun& run, const LoadReportOptions& options) {
     out["itls"].push_back(o.gaps);
     out["latencies"].push_back(o.latency);
     out["start_times"].push_back(o.sent);
+    out["queue_times"].push_back(o.queued);
+    out["generated_texts"].push_back(o.text);
     out["errors"].push_back(o.error);
   }
   return out;

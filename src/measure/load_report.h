@@ -24,6 +24,7 @@ struct LoadReportOptions {
   LoadTarget target;
   WorkloadOptions workload;
   Slo slo;
+  std::string label;  // what the user calls this run
   std::vector<double> percentiles = {50, 90, 99};
   bool details = false;  // a list per request too
 };

@@ -162,6 +162,8 @@ TEST(LoadReport, FormulasByHand) {
                    .n_cached = 4,
                    .cost = 0.25,
                    .currency = "EUR",
+                   .queued = 0.05,
+                   .text = "Hi",
                    .status = 200},
                   {.sent = 1,
                    .ttft = 0.3,
@@ -192,8 +194,14 @@ TEST(LoadReport, FormulasByHand) {
   EXPECT_NEAR(r["mean_e2el_ms"].get<double>(), 500, 1e-9);
   EXPECT_NEAR(r["cost"]["per_million_output_tokens"].get<double>(), 250000, 1e-6);
   EXPECT_FALSE(r.contains("ttfts"));
+  EXPECT_TRUE(r["label"].is_null());
   options.details = true;
-  EXPECT_EQ(load_json(run, options)["ttfts"].size(), 3u);
+  options.label = "mine";
+  const Json details = load_json(run, options);
+  EXPECT_EQ(details["label"], "mine");
+  EXPECT_EQ(details["ttfts"].size(), 3u);
+  EXPECT_EQ(details["queue_times"], Json::parse("[0.05,0,0]"));
+  EXPECT_EQ(details["generated_texts"], Json::parse(R"(["Hi","",""])"));
   const std::string table = load_table(r);
   EXPECT_NE(table.find("TPOT"), std::string::npos);
   EXPECT_NE(table.find("failed, 503: 1"), std::string::npos);

@@ -338,7 +338,7 @@ class Money(unittest.TestCase):
             result = subprocess.run(
                 [BINARY, "bench", "serve", "--url", f"http://127.0.0.1:{server.port}", "--num-prompts", "12",
                  "--max-concurrency", "3", "--input-len", "40", "--output-len", "8", "--prefix-len", "64",
-                 "--goodput", "ttft:60000", "--json", "--details"],
+                 "--goodput", "ttft:60000", "--json", "--details", "--label", "mine"],
                 capture_output=True, timeout=ANSWER_SECONDS)
             self.assertEqual(result.returncode, 0, result.stderr)
             report = json.loads(result.stdout)
@@ -350,6 +350,9 @@ class Money(unittest.TestCase):
             self.assertEqual(report["max_concurrent_requests"], 3)
             self.assertAlmostEqual(report["request_goodput"], report["request_throughput"])
             self.assertEqual(len(report["ttfts"]), 12)
+            self.assertEqual(report["label"], "mine")
+            self.assertTrue(all(report["generated_texts"]))
+            self.assertTrue(all(seconds > 0 for seconds in report["queue_times"]))
             self.assertAlmostEqual((self.used(after) - self.used(before)) / report["cost"]["total"], 1, 6)
             name = f'{{model_name="{SMOLLM2.stem}",engine="0"}}'
             self.assertEqual(after["vllm:generation_tokens_total" + name], 5 + 12 * 8)
