@@ -261,6 +261,38 @@ std::vector<Abuse> bodies() {
   };
 }
 
+// Bodies that no route takes, for every route that has one.
+std::vector<Abuse> bodies_everywhere() {
+  const std::vector<std::pair<const char*, std::string>> hostile = {
+      {"no body", ""},
+      {"blanks", std::string(1000, ' ')},
+      {"half a body", R"({"prompt":"a","tokens":[1)"},
+      {"two bodies", R"({"prompt":"a"}{"prompt":"b"})"},
+      {"an array", R"([{"prompt":"a"}])"},
+      {"a string", R"("prompt")"},
+      {"null", "null"},
+      {"a number", "1e999"},
+      {"an empty object", "{}"},
+      {"an object in place of text", R"({"prompt":{},"tokens":{},"messages":{}})"},
+      {"numbers in place of text", R"({"prompt":-1,"tokens":-1,"messages":-1})"},
+      {"ids outside", R"({"prompt":[-1],"tokens":[99999999],"messages":[-1]})"},
+      {"fractions", R"({"prompt":[0.5],"tokens":[0.5],"messages":[0.5]})"},
+      {"a model that is none", R"({"model":{},"prompt":"a","tokens":[1],"messages":[]})"},
+      {"deep arrays", R"({"messages":)" + std::string(100000, '[')},
+      {"deep objects", repeat("{\"messages\":", 100000)},
+      {"many keys", "{" + repeat("\"a\":1,", 100000) + "\"b\":1}"},
+      {"many values", R"({"tokens":[)" + repeat("0,", 1100000) + "0]}"},
+      {"invalid UTF-8", "{\"prompt\":\"\xff\",\"model\":\"\xc0\x80\"}"},
+      {"a lone surrogate", "{\"prompt\":\"\\ud800\",\"model\":\"\\udc00\"}"},
+  };
+  std::vector<Abuse> rows;
+  for (const char* path :
+       {"/v1/completions", "/v1/chat/completions", "/tokenize", "/detokenize", "/apply-template"}) {
+    for (const auto& [name, body] : hostile) rows.push_back({name, json(body, path), 400, false});
+  }
+  return rows;
+}
+
 class HttpAbuseTest : public ServerFixture {
  protected:
   void run(const std::vector<Abuse>& rows) {
@@ -323,6 +355,10 @@ TEST_F(HttpAbuseTest, Framing) {
 }
 TEST_F(HttpAbuseTest, Bodies) {
   run(bodies());
+}
+
+TEST_F(HttpAbuseTest, BodiesForEveryRoute) {
+  run(bodies_everywhere());
 }
 
 // A request cut off at every byte: the server just lets go.
