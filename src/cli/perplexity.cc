@@ -53,9 +53,9 @@ Status perplexity(const PerplexityOptions& options) {
                WindowRunner::create(*model->model, scoring_runner(engine), engine.context));
   Result<Perplexity> measured = Perplexity();
   {
-    ScoringProgress progress(windows.count());
+    ScoringProgress progress(windows.count(), "chunk");
     measured = measure_perplexity(runner, windows, [&](int32_t n_done, const Perplexity& so_far) {
-      progress.show(n_done, fmt::format("perplexity {:.4f}", so_far.value));
+      progress.show(n_done, fmt::format("perplexity {:.4f}, ", so_far.value));
     });
   }
   if (!measured) return std::move(measured).error();

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/cpu.h"
+#include "base/mapped_file.h"
 #include "cache/kv_store.h"
 #include "cli/io.h"
 #include "cli/output.h"
@@ -17,6 +18,10 @@
 #include "cli/verb.h"
 #include "cli/verbs.h"
 #include "measure/logits_file.h"
+#include "measure/quality_report.h"
+#include "measure/questions.h"
+#include "measure/suite.h"
+#include "measure/weights_note.h"
 #include "model/model_work.h"
 
 namespace farthing {
@@ -28,6 +33,9 @@ struct QualityOptions {
   std::string save_reference;
   WeightMode reference_weights = WeightMode::kNative;
   KVType reference_kv_type = KVType::kF16;
+  bool suite = false;
+  int32_t n_questions = 50;  // of each task
+  uint64_t seed = 1;
   bool json = false;
 };
 
@@ -69,6 +77,8 @@ class Reference {
       return usage_error(
           "--reference is missing: give the model to compare with, or a file of --save-reference");
     if (LogitsFile::is_one(options.reference)) {
+      if (options.suite)
+        return usage_error("--suite: a saved reference can't answer questions: give the model");
       if (!options.save_reference.empty())
         return usage_error("--save-reference: the reference is a saved file already");
       FARTHING_TRY(reference.file_, LogitsFile::open(options.reference));
@@ -119,8 +129,10 @@ class Reference {
     if (path.empty()) return {};
     FARTHING_TRY(
         writer_,
-        LogitsWriter::create(
-            path, model_->loaded->description, windows, model_->loaded->model->spec.vocab_size));
+        LogitsWriter::create(path,
+                             fmt::format("{}{}{}", model_->loaded->description, kNoteMark, note()),
+                             windows,
+                             model_->loaded->model->spec.vocab_size));
     return {};
   }
 
@@ -136,14 +148,34 @@ class Reference {
 
   Status finish() { return writer_ ? writer_->finish() : Status(); }
 
+  // What is to be said of it; see measure/weights_note.h. A saved file says it behind its name.
+  std::string note() const {
+    if (!file_)
+      return weights_note(model_->loaded->description, model_->loaded->model->file.tensors);
+    const size_t mark = file_->description().rfind(kNoteMark);
+    return mark == std::string::npos ? std::string() : file_->description().substr(mark + 1);
+  }
+
+  // Not of a saved file.
+  ScoreTokens scores() {
+    if (file_) return {};
+    return scores_by(model_->runner, model_->loaded->model->spec.vocab_size);
+  }
+
   Json to_json() const {
-    if (file_) return {{"description", file_->description()}, {"saved", true}};
+    if (file_) {
+      const std::string& description = file_->description();
+      return {{"description", description.substr(0, description.rfind(kNoteMark))},
+              {"saved", true}};
+    }
     Json json = model_->to_json();
     json["saved"] = false;
     return json;
   }
 
  private:
+  static constexpr char kNoteMark = '\n';
+
   Reference() = default;
   std::optional<Scorer> model_;
   std::optional<LogitsFile> file_;
@@ -151,65 +183,29 @@ class Reference {
   std::vector<float> rows_;  // of a window, if it is a model
 };
 
-Json to_json(const Quality& q) {
-  Json json = {{"n_scored", q.n_scored}};
-  const auto add = [&](const char* name, const Estimate& e) {
-    json[name] = e.value;
-    json[std::string(name) + "_ci95"] = {e.low, e.high};
-  };
-  add("ppl", q.ppl);
-  add("ppl_reference", q.ppl_reference);
-  add("ppl_ratio", q.ppl_ratio);
-  add("kld_mean", q.kld_mean);
-  add("kld_median", q.kld_median);
-  add("kld_p99", q.kld_p99);
-  json["kld_max"] = q.kld_max;
-  add("top1_agreement", q.top1_agreement);
-  add("rms_dp", q.rms_dp);
-  add("mean_dp", q.mean_dp);
-  return json;
-}
-
-std::string table(
-    const Quality& q, const Json& model, const Json& reference, int32_t chunks, int32_t ctx) {
-  std::string text;
-  const auto line =
-      [&](const char* name, const Estimate& e, const char* format, double factor = 1) {
-        const auto figure = [&](double x) { return fmt::format(fmt::runtime(format), x * factor); };
-        text += fmt::format(
-            "{:<24}{:>12}   {} to {}\n", name, figure(e.value), figure(e.low), figure(e.high));
-      };
-  text += fmt::format("model                   {}\nreference               {}\n\n",
-                      model["description"].get<std::string>(),
-                      reference["description"].get<std::string>());
-  text += fmt::format("{:<24}{:>12}   95 % of the time\n", "", "");
-  line("perplexity", q.ppl, "{:.4f}");
-  line("of the reference", q.ppl_reference, "{:.4f}");
-  line("ratio", q.ppl_ratio, "{:.5f}");
-  line("KL divergence, mean", q.kld_mean, "{:.6f}");
-  line("  median", q.kld_median, "{:.6f}");
-  line("  99 %", q.kld_p99, "{:.5f}");
-  text += fmt::format("{:<24}{:>12.4f}\n", "  largest", q.kld_max);
-  line("same top token, %", q.top1_agreement, "{:.3f}", 100);
-  line("RMS change of p, %", q.rms_dp, "{:.4f}", 100);
-  line("mean change of p, %", q.mean_dp, "{:.4f}", 100);
-  text += fmt::format("\n{} tokens scored in {} chunks of {}\n\n", q.n_scored, chunks, ctx);
-  const auto takes = [&](const char* name, const Json& side) {
-    if (!side.contains("weight_bytes")) return;
-    text += fmt::format(
-        "{:<12}{:.1f} MB of weights a token ({:.2f} bits each), {:.1f} KB of keys and values a "
-        "position, {:.0f} prompt tokens/s\n",
-        name,
-        side["weight_bytes"].get<double>() * 1e-6,
-        side["bits_per_weight"].get<double>(),
-        side["kv_bytes_per_token"].get<double>() * 1e-3,
-        side["tokens_per_second"].get<double>());
-  };
-  takes("model", model);
-  takes("reference", reference);
-  text += fmt::format("peak memory {:.0f} MiB\n",
-                      static_cast<double>(peak_resident_bytes()) / (1 << 20));
-  return text;
+// The suite's answers of both, or none if it wasn't asked for.
+Result<std::optional<SuiteScore>> ask_suite(const QualityOptions& options,
+                                            const Scorer& model,
+                                            const ScoreTokens& model_says,
+                                            const ScoreTokens& reference_says) {
+  if (!options.suite) return std::optional<SuiteScore>();
+  const ScoringOptions& scoring = options.scoring;
+  FARTHING_TRY(const std::string text, read_file(scoring.text, kMostInputBytes));
+  const std::vector<Question> made = make_questions(text, options.n_questions, options.seed);
+  FARTHING_TRY(const std::vector<TokenQuestion> questions,
+               encode_questions(made, model.loaded->tokenizer, scoring.model.engine.context));
+  if (questions.empty()) {
+    return bad_input(
+        "--suite: {} gives no questions that fit --ctx {}: give a longer text, or a larger --ctx",
+        scoring.text,
+        scoring.model.engine.context);
+  }
+  ScoringProgress progress(static_cast<int32_t>(questions.size()), "question");
+  FARTHING_TRY(SuiteScore score,
+               measure_suite(questions, model_says, reference_says, [&](int32_t n_done) {
+                 progress.show(n_done, "");
+               }));
+  return std::optional(std::move(score));
 }
 
 Status quality(const QualityOptions& options) {
@@ -219,6 +215,7 @@ Status quality(const QualityOptions& options) {
   FARTHING_TRY(Reference reference, Reference::open(options));
   FARTHING_TRY(Scorer model,
                Scorer::open(scoring.model.model, scoring.model.load, scoring.model.engine));
+  const int32_t vocab = model.loaded->model->spec.vocab_size;
   FARTHING_TRY(const std::vector<TokenId> tokens,
                text_tokens(model.loaded->tokenizer, scoring.text));
   FARTHING_TRY(const Windows windows, windows_of(tokens, model.loaded->tokenizer, scoring));
@@ -226,32 +223,31 @@ Status quality(const QualityOptions& options) {
   FARTHING_TRY_VOID(reference.save_to(options.save_reference, windows));
   Result<Quality> measured = Quality();
   {
-    ScoringProgress progress(windows.count());
+    ScoringProgress progress(windows.count(), "chunk");
     measured = measure_quality(
-        model.runner,
+        compare_by(model.runner, windows, vocab),
         windows,
-        model.loaded->model->spec.vocab_size,
         [&](int32_t window) { return reference.rows(windows, window); },
         [&](int32_t n_done, const Quality& so_far) {
           progress.show(n_done,
-                        fmt::format("KL divergence {:.5f}, same top token {:.2f} %",
+                        fmt::format("KL divergence {:.5f}, same top token {:.2f} %, ",
                                     so_far.kld_mean.value,
                                     100 * so_far.top1_agreement.value));
         });
   }
   if (!measured) return std::move(measured).error();
   FARTHING_TRY_VOID(reference.finish());
-  const int32_t ctx = scoring.model.engine.context;
-  if (!options.json)
-    return write_stdout(
-        table(*measured, model.to_json(), reference.to_json(), windows.count(), ctx));
-  Json json = to_json(*measured);
-  json["chunks"] = windows.count();
-  json["ctx"] = ctx;
-  json["model"] = model.to_json();
-  json["reference"] = reference.to_json();
-  json["peak_resident_bytes"] = peak_resident_bytes();
-  return write_stdout(to_text(json, 2) + "\n");
+  QualityReport report{.quality = *std::move(measured),
+                       .n_chunks = windows.count(),
+                       .ctx = scoring.model.engine.context,
+                       .model = model.to_json(),
+                       .reference = reference.to_json(),
+                       .reference_note = reference.note()};
+  FARTHING_TRY(report.suite,
+               ask_suite(options, model, scores_by(model.runner, vocab), reference.scores()));
+  report.peak_resident_bytes = peak_resident_bytes();
+  return write_stdout(options.json ? to_text(quality_json(report), 2) + "\n"
+                                   : quality_table(report));
 }
 
 }  // namespace
@@ -285,6 +281,16 @@ void add_quality(CLI::App& app, int& exit_code) {
                       {"f32", KVType::kF32},
                       {"int8", KVType::kInt8}},
                      "Type of the reference's keys and values");
+  verb->add_flag("--suite",
+                 options->suite,
+                 "Put questions made from the text to both as well (docs/quality.md)");
+  verb->add_option("--questions", options->n_questions, "Of each kind, for --suite")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 10000))
+      ->type_name("N");
+  verb->add_option("--seed", options->seed, "Chooses the questions of --suite")
+      ->capture_default_str()
+      ->type_name("N");
   verb->add_flag("--json", options->json, "Print one JSON object");
 }
 

@@ -55,8 +55,8 @@ RunnerOptions scoring_runner(const EngineOptions& engine) {
   return options;
 }
 
-ScoringProgress::ScoringProgress(int32_t n_chunks)
-    : n_chunks_(n_chunks), terminal_(is_terminal(STDERR_FILENO)) {}
+ScoringProgress::ScoringProgress(int32_t n_parts, const char* part)
+    : n_parts_(n_parts), part_(part), terminal_(is_terminal(STDERR_FILENO)) {}
 
 ScoringProgress::~ScoringProgress() {
   if (terminal_ && shown_) fmt::print(stderr, "\n");
@@ -64,12 +64,13 @@ ScoringProgress::~ScoringProgress() {
 
 void ScoringProgress::show(int32_t n_done, std::string_view so_far) {
   if (!terminal_ && n_done > 1) return;
-  const double left = seconds_between(start_, Clock::now()) / n_done * (n_chunks_ - n_done);
+  const double left = seconds_between(start_, Clock::now()) / n_done * (n_parts_ - n_done);
   fmt::print(stderr,
-             "{}chunk {} of {}, {}, about {:.0f} s left{}",
+             "{}{} {} of {}, {}about {:.0f} s left{}",
              terminal_ ? "\r" : "",
+             part_,
              n_done,
-             n_chunks_,
+             n_parts_,
              so_far,
              left,
              terminal_ ? "   " : "\n");

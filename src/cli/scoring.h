@@ -34,15 +34,16 @@ Result<Windows> windows_of(const std::vector<TokenId>& tokens,
 RunnerOptions scoring_runner(const EngineOptions& engine);
 
 // How far it is and how long it will take: one line that is rewritten on a terminal, else one line
-// after the first chunk.
+// after the first part.
 class ScoringProgress {
  public:
-  explicit ScoringProgress(int32_t n_chunks);
+  ScoringProgress(int32_t n_parts, const char* part);  // "chunk"
   ~ScoringProgress();
   void show(int32_t n_done, std::string_view so_far);
 
  private:
-  int32_t n_chunks_;
+  int32_t n_parts_;
+  const char* part_;
   bool terminal_;
   bool shown_ = false;
   TimePoint start_ = Clock::now();

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/check.h"
 #include "base/clock.h"
 #include "sample/log_softmax.h"
 
@@ -33,6 +34,15 @@ Perplexity LikelihoodSum::result() const {
   return {.value = value, .standard_error = mean_error * value, .n_scored = n_};
 }
 
+WindowRunner::WindowRunner(std::unique_ptr<Runner> runner,
+                           int32_t size,
+                           int32_t max_tokens,
+                           int32_t max_logits)
+    : runner_(std::move(runner)), size_(size), max_tokens_(max_tokens), max_logits_(max_logits) {
+  for (int32_t block = 0; block < blocks_for(size); ++block)
+    sequence_.blocks.push_back(BlockId{static_cast<uint32_t>(block)});
+}
+
 Result<WindowRunner> WindowRunner::create(const Model& model, RunnerOptions options, int32_t size) {
   if (size > model.spec.context_length) {
     return usage_error(
@@ -47,24 +57,31 @@ Result<WindowRunner> WindowRunner::create(const Model& model, RunnerOptions opti
       std::max(std::clamp(options.decoder.max_tokens, 1, size), std::min(max_logits, size));
   options.decoder.max_logits = max_logits;
   FARTHING_TRY(auto runner, Runner::create(model, options));
-  return WindowRunner(std::move(runner), options.decoder.max_tokens, max_logits);
+  return WindowRunner(std::move(runner), size, options.decoder.max_tokens, max_logits);
 }
 
 void WindowRunner::run(const Windows& windows, int32_t index, const ScoreRow& score) {
-  Sequence sequence{.tokens = windows.at(index)};
-  sequence.n_prompt = sequence.size();
-  for (int32_t block = 0; block < blocks_for(sequence.size()); ++block) {
-    sequence.blocks.push_back(BlockId{static_cast<uint32_t>(block)});
-  }
-  const int32_t first = windows.first_scored();
+  run(windows.at(index), windows.first_scored(), score);
+}
+
+void WindowRunner::run(std::span<const TokenId> tokens, int32_t first, const ScoreRow& score) {
   // The last token has nothing after it to predict.
-  const int32_t end = windows.size() - 1;
-  for (int32_t position = 0; position < end;) {
+  const auto end = static_cast<int32_t>(tokens.size()) - 1;
+  CHECK(0 <= first && first < end && end < size_);
+  const std::span<const TokenId> stored =
+      std::span(sequence_.tokens).first(static_cast<size_t>(std::min(sequence_.n_stored, first)));
+  auto position = static_cast<int32_t>(std::ranges::mismatch(stored, tokens).in1 - stored.begin());
+  sequence_.tokens.assign(tokens.begin(), tokens.end());
+  sequence_.n_prompt = end + 1;
+  sequence_.n_stored = position;
+  while (position < end) {
     const bool scored = position >= first;
     const int32_t count =
         std::min(scored ? max_logits_ : max_tokens_, (scored ? end : first) - position);
-    const Batch batch{{Slice{
-        .sequence = &sequence, .first = position, .count = count, .n_logits = scored ? count : 0}}};
+    const Batch batch{{Slice{.sequence = &sequence_,
+                             .first = position,
+                             .count = count,
+                             .n_logits = scored ? count : 0}}};
     const TimePoint began = Clock::now();
     const Matrix<float> logits = runner_->forward(batch).all;
     seconds_ += seconds_between(began, Clock::now());
@@ -73,12 +90,12 @@ void WindowRunner::run(const Windows& windows, int32_t index, const ScoreRow& sc
       runner_->team().parallel_for(count, 1, [&](int64_t begin, int64_t stop) {
         for (int64_t i = begin; i < stop; ++i) {
           const auto next = static_cast<size_t>(position + i + 1);
-          score(static_cast<int32_t>(position - first + i), logits[i], sequence.tokens[next]);
+          score(static_cast<int32_t>(position - first + i), logits[i], tokens[next]);
         }
       });
     }
     position += count;
-    sequence.n_stored = position;
+    sequence_.n_stored = position;
   }
 }
 

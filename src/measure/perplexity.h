@@ -43,16 +43,23 @@ class WindowRunner {
   // come in parallel, in no order; `row` counts them from 0 within the window.
   using ScoreRow = std::function<void(int32_t row, std::span<float> logits, TokenId next)>;
   void run(const Windows& windows, int32_t index, const ScoreRow& score);
+  // The same of any tokens, at most `size`: positions [first, tokens.size() - 1) are scored. What
+  // the tokens begin with that the last ones began with isn't computed again.
+  void run(std::span<const TokenId> tokens, int32_t first, const ScoreRow& score);
   double tokens_per_second() const { return seconds_ > 0 ? n_tokens_ / seconds_ : 0; }
   int64_t workspace_bytes() const { return runner_->workspace_bytes(); }
 
  private:
-  WindowRunner(std::unique_ptr<Runner> runner, int32_t max_tokens, int32_t max_logits)
-      : runner_(std::move(runner)), max_tokens_(max_tokens), max_logits_(max_logits) {}
+  WindowRunner(std::unique_ptr<Runner> runner,
+               int32_t size,
+               int32_t max_tokens,
+               int32_t max_logits);
 
   std::unique_ptr<Runner> runner_;
+  int32_t size_;
   int32_t max_tokens_;
   int32_t max_logits_;
+  Sequence sequence_;    // the last one that ran
   double n_tokens_ = 0;  // computed, in so many seconds
   double seconds_ = 0;
 };

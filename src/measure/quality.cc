@@ -37,15 +37,6 @@ Estimate exp_of(const Moments& m) {
   return {.value = std::exp(e.value), .low = std::exp(e.low), .high = std::exp(e.high)};
 }
 
-Estimate share(int64_t hits, int64_t count) {
-  const auto n = static_cast<double>(count);
-  const double p = static_cast<double>(hits) / n;
-  const double middle = (p + kZ * kZ / (2 * n)) / (1 + kZ * kZ / n);
-  const double half = kZ * std::sqrt(p * (1 - p) / n + kZ * kZ / (4 * n * n)) / (1 + kZ * kZ / n);
-  // At the ends rounding would leave the share outside.
-  return {.value = p, .low = std::min(middle - half, p), .high = std::max(middle + half, p)};
-}
-
 // `sorted` ascending.
 Estimate quantile(std::span<const double> sorted, double q) {
   const auto n = static_cast<double>(sorted.size());
@@ -63,6 +54,15 @@ double difference_of_p(const RowComparison& row) {
 }
 
 }  // namespace
+
+Estimate share_of(int64_t hits, int64_t count) {
+  const auto n = static_cast<double>(count);
+  const double p = static_cast<double>(hits) / n;
+  const double middle = (p + kZ * kZ / (2 * n)) / (1 + kZ * kZ / n);
+  const double half = kZ * std::sqrt(p * (1 - p) / n + kZ * kZ / (4 * n * n)) / (1 + kZ * kZ / n);
+  // At the ends rounding would leave the share outside.
+  return {.value = p, .low = std::min(middle - half, p), .high = std::max(middle + half, p)};
+}
 
 RowComparison compare_rows(std::span<const float> reference,
                            std::span<const float> logits,
@@ -101,7 +101,7 @@ Quality summarise(std::span<const RowComparison> rows) {
   q.rms_dp = {.value = std::sqrt(square.value),
               .low = std::sqrt(std::max(square.low, 0.0)),
               .high = std::sqrt(square.high)};
-  q.top1_agreement = share(std::ranges::count(rows, true, &RowComparison::same_top), q.n_scored);
+  q.top1_agreement = share_of(std::ranges::count(rows, true, &RowComparison::same_top), q.n_scored);
   std::vector<double> klds;
   klds.reserve(rows.size());
   for (const RowComparison& row : rows) klds.push_back(row.kld);
@@ -112,24 +112,31 @@ Quality summarise(std::span<const RowComparison> rows) {
   return q;
 }
 
+CompareWindow compare_by(WindowRunner& runner, const Windows& windows, int32_t vocab_size) {
+  const auto vocab = static_cast<size_t>(vocab_size);
+  return [&runner, &windows, vocab](int32_t window,
+                                    std::span<const float> reference,
+                                    std::span<RowComparison> out) -> Status {
+    CHECK(reference.size() == out.size() * vocab);
+    runner.run(windows, window, [&](int32_t row, std::span<float> logits, TokenId next) {
+      const auto at = static_cast<size_t>(row);
+      out[at] = compare_rows(reference.subspan(at * vocab, vocab), logits.first(vocab), next);
+    });
+    return {};
+  };
+}
+
 Result<Quality> measure_quality(
-    WindowRunner& runner,
+    const CompareWindow& model,
     const Windows& windows,
-    int32_t vocab_size,
     const ReferenceRows& reference,
     const std::function<void(int32_t n_done, const Quality& so_far)>& progress) {
-  const auto vocab = static_cast<size_t>(vocab_size);
   const auto n_rows = static_cast<size_t>(windows.n_scored());
   std::vector<RowComparison> rows;
   for (int32_t window = 0; window < windows.count(); ++window) {
     FARTHING_TRY(const std::span<const float> wanted, reference(window));
-    CHECK(wanted.size() == n_rows * vocab);
     rows.resize(rows.size() + n_rows);
-    RowComparison* const first = rows.data() + rows.size() - n_rows;
-    runner.run(windows, window, [&](int32_t row, std::span<float> logits, TokenId next) {
-      const auto at = static_cast<size_t>(row);
-      first[at] = compare_rows(wanted.subspan(at * vocab, vocab), logits.first(vocab), next);
-    });
+    FARTHING_TRY_VOID(model(window, wanted, std::span(rows).last(n_rows)));
     const Quality so_far = summarise(rows);
     for (const double figure :
          {so_far.ppl.value, so_far.ppl_reference.value, so_far.kld_mean.value}) {

@@ -35,6 +35,7 @@ struct Estimate {
   double low = 0;
   double high = 0;
 };
+Estimate share_of(int64_t hits, int64_t count);  // count > 0
 
 struct Quality {
   int64_t n_scored = 0;
@@ -54,12 +55,16 @@ Quality summarise(std::span<const RowComparison> rows);
 
 // The rows of logits of a window, [n_scored][vocab], by its index: a model's, or a file's.
 using ReferenceRows = std::function<Result<std::span<const float>>(int32_t window)>;
+// Compares a model's rows of a window with these, one for one.
+using CompareWindow = std::function<Status(
+    int32_t window, std::span<const float> reference, std::span<RowComparison> out)>;
+// A model that runs here. All outlive it.
+CompareWindow compare_by(WindowRunner& runner, const Windows& windows, int32_t vocab_size);
 
 // kRuntime if logits are no numbers. `progress` as measure_perplexity's.
 Result<Quality> measure_quality(
-    WindowRunner& runner,
+    const CompareWindow& model,
     const Windows& windows,
-    int32_t vocab_size,
     const ReferenceRows& reference,
     const std::function<void(int32_t n_done, const Quality& so_far)>& progress);
 

@@ -134,10 +134,11 @@ class QualityOfToy : public ::testing::Test {
   Quality measure(const Model& model, const ReferenceRows& reference) {
     WindowRunner scorer = runner(model);
     int32_t n_shown = 0;
-    const Quality q = must(measure_quality(
-        scorer, windows_, native_->spec.vocab_size, reference, [&](int32_t n_done, const Quality&) {
-          EXPECT_EQ(n_done, ++n_shown);
-        }));
+    const Quality q = must(
+        measure_quality(compare_by(scorer, windows_, native_->spec.vocab_size),
+                        windows_,
+                        reference,
+                        [&](int32_t n_done, const Quality&) { EXPECT_EQ(n_done, ++n_shown); }));
     EXPECT_EQ(n_shown, windows_.count());
     EXPECT_GT(scorer.tokens_per_second(), 0);
     return q;
@@ -180,9 +181,8 @@ TEST_F(QualityOfToy, BrokenLogitsAreSaid) {
   const std::vector<float> none(static_cast<size_t>(windows_.n_scored() * native_->spec.vocab_size),
                                 std::numeric_limits<float>::quiet_NaN());
   const auto q = measure_quality(
-      scorer,
+      compare_by(scorer, windows_, native_->spec.vocab_size),
       windows_,
-      native_->spec.vocab_size,
       [&](int32_t) -> Result<std::span<const float>> { return std::span<const float>(none); },
       [](int32_t, const Quality&) {});
   ASSERT_FALSE(q);

@@ -50,6 +50,10 @@ class Case:
     extra: dict = dataclasses.field(default_factory=dict)  # more keys of config.json
 
     @property
+    def title(self):
+        return f"toy {self.name}"
+
+    @property
     def head_size(self):
         return self.head_dim or self.d_model // self.n_heads
 
@@ -62,7 +66,7 @@ class Case:
         special = self.vocabulary.special
         out = {
             "architectures": [_CLASSES[self.family]], "model_type": self.family,
-            "vocab_size": vocab.VOCAB_SIZE, "hidden_size": self.d_model, "intermediate_size": self.d_ff,
+            "vocab_size": len(self.vocabulary.tokens), "hidden_size": self.d_model, "intermediate_size": self.d_ff,
             "num_hidden_layers": self.n_layers, "num_attention_heads": self.n_heads,
             "num_key_value_heads": self.n_kv_heads, "max_position_embeddings": self.context,
             "rms_norm_eps": 1e-6 if self.family in GEMMAS + (QWEN2, QWEN3) else 1e-5,

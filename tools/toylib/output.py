@@ -102,7 +102,7 @@ def write_gguf(case, weights, path):
 def _write_parameters(w, case):
     config = case.config()
     w.add_type("model")
-    w.add_name(f"toy {case.name}")
+    w.add_name(case.title)
     w.add_quantization_version(2)
     w.add_block_count(case.n_layers)
     w.add_context_length(case.context)
@@ -117,7 +117,7 @@ def _write_parameters(w, case):
     if case.family != cases.GEMMA2:  # whose converter leaves the default base unsaid
         w.add_rope_freq_base(case.rope_theta)
     if case.family in (cases.LLAMA, cases.MISTRAL):
-        w.add_vocab_size(vocab.VOCAB_SIZE)
+        w.add_vocab_size(len(case.vocabulary.tokens))
         w.add_rope_dimension_count(case.head_size)
     if case.family in cases.GEMMAS:
         w.add_sliding_window(config["sliding_window"])
@@ -154,7 +154,8 @@ def _write_vocabulary(w, v):
     w.add_add_bos_token(v.add_bos)
     if v.add_space_prefix is not None:
         w.add_add_space_prefix(v.add_space_prefix)
-    w.add_chat_template(v.chat_template)
+    if v.chat_template:
+        w.add_chat_template(v.chat_template)
 
 
 _STORED = {"float32": "F32", "float16": "F16", "int32": "I32", "int64": "I64", "int8": "I8", "uint8": "F8_E4M3",

@@ -133,6 +133,24 @@ def sentencepiece(specials, roles, add_space_prefix, chat_template):
     )
 
 
+_BYTE_LEVEL = {
+    "type": "ByteLevel",
+    "add_prefix_space": False,
+    "trim_offsets": False,
+    "use_regex": False,
+}
+
+
+def pre_tokenizer_json(pre):
+    split = {
+        "type": "Split",
+        "pattern": {"Regex": _PRE_REGEX[pre]},
+        "behavior": "Isolated",
+        "invert": False,
+    }
+    return {"type": "Sequence", "pretokenizers": [split, _BYTE_LEVEL]}
+
+
 def tokenizer_json(vocab):
     """The Hugging Face tokenizer of the same vocabulary."""
     control = [i for i, t in enumerate(vocab.types) if t in (CONTROL, UNKNOWN)]
@@ -149,24 +167,12 @@ def tokenizer_json(vocab):
         ],
     }  # fmt: skip
     if vocab.model == "gpt2":
-        byte_level_step = {
-            "type": "ByteLevel",
-            "add_prefix_space": False,
-            "trim_offsets": False,
-            "use_regex": False,
-        }
-        split = {
-            "type": "Split",
-            "pattern": {"Regex": _PRE_REGEX[vocab.pre]},
-            "behavior": "Isolated",
-            "invert": False,
-        }
         model["ignore_merges"] = vocab.pre == "llama-bpe"
         for i in control:
             del model["vocab"][vocab.tokens[i]]
         out["normalizer"] = None if vocab.pre == "llama-bpe" else {"type": "NFC"}
-        out["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [split, byte_level_step]}
-        out["decoder"] = byte_level_step
+        out["pre_tokenizer"] = pre_tokenizer_json(vocab.pre)
+        out["decoder"] = _BYTE_LEVEL
     else:
         model.update(unk_token="<unk>", fuse_unk=True, byte_fallback=True)
         replace = {"type": "Replace", "pattern": {"String": " "}, "content": SPACE}

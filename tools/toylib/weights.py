@@ -105,7 +105,10 @@ def _make_vector(case, name, normal):
         values = 0.25 * normal  # Gemma's norms multiply by 1 + weight
     else:
         values = 1.0 + 0.25 * normal
-    values = values.astype(np.float32)
+    return f32_tensor(values.astype(np.float32))
+
+
+def f32_tensor(values):
     return Tensor(values, gguf.GGMLQuantizationType.F32, values)
 
 
