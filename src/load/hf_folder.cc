@@ -30,9 +30,8 @@ constexpr uint64_t kMaxIndex = uint64_t{64} << 20;
 
 // A name that stays inside the folder.
 bool is_plain_name(std::string_view name) {
-  return name.size() > 0 && name.size() <= 255 && name[0] != '.' &&
-         name.find('/') == name.npos && name.find('\0') == name.npos &&
-         name.ends_with(".safetensors");
+  return name.size() > 0 && name.size() <= 255 && name[0] != '.' && name.find('/') == name.npos &&
+         name.find('\0') == name.npos && name.ends_with(".safetensors");
 }
 
 // Calls visit(tensor, shard) for every entry of the index.
@@ -91,19 +90,23 @@ Result<std::vector<StoredTensor>> read_shards(const HfFolder& folder, Allowance&
   std::ranges::sort(by_name, {}, [&](uint32_t i) { return std::string_view(all[i].name); });
   size_t seen = 0;
   const auto visit = [&](const std::string& name, const std::string& shard) -> Status {
-    const auto it = std::ranges::lower_bound(
-        by_name, std::string_view(name), {}, [&](uint32_t i) { return std::string_view(all[i].name); });
+    const auto it = std::ranges::lower_bound(by_name, std::string_view(name), {}, [&](uint32_t i) {
+      return std::string_view(all[i].name);
+    });
     const bool there = it != by_name.end() && all[*it].name == name;
-    const size_t at = there ? static_cast<size_t>(std::ranges::upper_bound(ends, *it) - ends.begin()) : 0;
+    const size_t at =
+        there ? static_cast<size_t>(std::ranges::upper_bound(ends, *it) - ends.begin()) : 0;
     if (!there || folder.shards[at].name != shard) {
-      return bad_input("tensor '{}': not in {}, where it should be", printable(name), printable(shard));
+      return bad_input(
+          "tensor '{}': not in {}, where it should be", printable(name), printable(shard));
     }
     ++seen;
     return {};
   };
   if (auto ok = read_index(folder.index, visit); !ok) return std::move(ok).error().in(kIndex);
   if (seen != all.size()) {
-    return bad_input("{}: key 'weight_map': {} tensors, the files hold {}", kIndex, seen, all.size());
+    return bad_input(
+        "{}: key 'weight_map': {} tensors, the files hold {}", kIndex, seen, all.size());
   }
   return all;
 }

@@ -64,8 +64,8 @@ class Binder {
                     .n_dims = static_cast<int>(tensor.n_dims),
                     .bytes = tensor.bytes};
     for (size_t d = 0; d < tensor.n_dims; ++d) view.dims[d] = tensor.shape[tensor.n_dims - 1 - d];
-    FARTHING_TRY_VOID(allowance_.take(sizeof(TensorView) + Allowance::string_cost(view.name.size()) +
-                                      2 * sizeof(uint32_t)));
+    FARTHING_TRY_VOID(allowance_.take(
+        sizeof(TensorView) + Allowance::string_cost(view.name.size()) + 2 * sizeof(uint32_t)));
     if (module.heads > 0) FARTHING_TRY_VOID(interleave(tensor, module.heads, view));
     if (module.plus_one) FARTHING_TRY_VOID(add_one(tensor, view));
     out_.push_back(std::move(view));
@@ -75,17 +75,16 @@ class Binder {
   Status interleave(const StoredTensor& tensor, int64_t heads, TensorView& view) {
     const int64_t rows = tensor.shape[0];
     if (rows % heads != 0 || rows / heads % 2 != 0) {
-      return bad_input("{}: {} rows are no {} heads of an even size",
-                       tensor.describe(),
-                       rows,
-                       heads);
+      return bad_input(
+          "{}: {} rows are no {} heads of an even size", tensor.describe(), rows, heads);
     }
     const int64_t per_head = rows / heads;
     const int64_t row_bytes = static_cast<int64_t>(view.bytes.size()) / rows;
     const auto make = [from = view.bytes.data(), row_bytes, per_head](
                           int64_t first, int64_t n, std::byte* out) {
       for (int64_t r = first; r < first + n; ++r, out += row_bytes) {
-        std::memcpy(out, from + interleaved(r, per_head) * row_bytes, static_cast<size_t>(row_bytes));
+        std::memcpy(
+            out, from + interleaved(r, per_head) * row_bytes, static_cast<size_t>(row_bytes));
       }
     };
     if (view.n_dims == 2) {

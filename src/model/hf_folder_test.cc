@@ -58,7 +58,8 @@ TEST_P(FolderModel, HyperParametersAreTheGgufs) {
   const ModelFile folder = must(open_model_file(this->folder()));
   const ModelFile gguf = must(open_model_file(GetParam().path));
   for (const auto& [key, value] : gguf.metadata.values) {
-    if (!key.starts_with(gguf.architecture + ".") || std::holds_alternative<MetaArray>(value)) continue;
+    if (!key.starts_with(gguf.architecture + ".") || std::holds_alternative<MetaArray>(value))
+      continue;
     const MetaValue* ours = folder.metadata.find(key);
     ASSERT_NE(ours, nullptr) << key;
     if (const auto* number = std::get_if<double>(&value)) {
