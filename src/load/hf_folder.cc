@@ -136,12 +136,14 @@ Status read_model(const HfFolder& folder, Allowance& allowance, ModelFile& file)
   if (!factors) return of_config(std::move(factors).error());
   file.architecture = (*family)->architecture;
   const std::string prefix = file.architecture + ".attention.head_count";
-  const auto n_heads = file.metadata.integer(prefix, 1, INT32_MAX);
-  const auto n_kv_heads = file.metadata.integer(prefix + "_kv", 1, INT32_MAX);
-  const HfTensorRules rules{*family, **n_heads, **n_kv_heads, *tied};
+  FARTHING_TRY(const auto n_heads, file.metadata.integer(prefix, 1, INT64_MAX));
+  FARTHING_TRY(const auto n_kv_heads, file.metadata.integer(prefix + "_kv", 1, INT64_MAX));
+  auto quantisation = read_quantisation(config);
+  if (!quantisation) return of_config(std::move(quantisation).error());
+  const HfTensorRules rules{*family, *n_heads, *n_kv_heads, *tied, *quantisation};
   FARTHING_TRY(const std::vector<StoredTensor> stored, read_shards(folder, allowance));
   file.made.reserve(2 * stored.size() + 16);
-  FARTHING_TRY_VOID(bind_hf_tensors(rules, stored, allowance, file.tensors, file.made));
+  FARTHING_TRY_VOID(bind_hf_tensors(rules, stored, allowance, file.tensors, file.made, file.notes));
   add_rope_factors(*factors, file);
   FARTHING_TRY_VOID(file.index_names());
   // A GGUF's output falls back to the embedding; here only a config may say so.
@@ -167,8 +169,9 @@ Status read_tokenizer(const HfFolder& folder, Allowance& allowance, ModelFile& f
   auto bos = integers_at(config, "bos_token_id", 0, kMostId);
   if (!bos) return std::move(bos).error().in("config.json");
   if (!bos->empty()) files.bos_id = bos->front();
-  const auto size = file.metadata.integer(file.architecture + ".vocab_size", 1, INT64_MAX);
-  files.vocab_size = **size;
+  FARTHING_TRY(const auto size,
+               file.metadata.integer(file.architecture + ".vocab_size", 1, INT64_MAX));
+  files.vocab_size = *size;
   FARTHING_TRY_VOID(read_hf_tokenizer(files, allowance, file.metadata, file.made, file.notes));
   FARTHING_TRY(file.vocab, read_vocab(file.metadata, allowance, file.notes));
   file.tokenizer_json = folder.tokenizer;
