@@ -48,6 +48,13 @@ namespace farthing {
   return std::bit_cast<float>(static_cast<uint32_t>(b) << 16);
 }
 
+// FP8 e4m3 (OCP 8-bit Floating Point 1.0, E4M3): bias 7, no infinities. What that calls NaN (0x7f,
+// 0xff) is +-480 here: no weight is one, and a kernel need not ask.
+[[gnu::always_inline]] constexpr float e4m3_to_f32(uint8_t b) {
+  const auto half = static_cast<uint16_t>((b & 0x80u) << 8 | (b & 0x7fu) << 7);
+  return f16_to_f32(half) * 256.0f;  // f16 has a bias of 15
+}
+
 [[gnu::always_inline]] constexpr uint16_t f32_to_bf16(float f) {
   const uint32_t bits = std::bit_cast<uint32_t>(f);
   if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<uint16_t>((bits >> 16) | 0x40u);

@@ -166,14 +166,17 @@ Result<std::string> resolve_alias(const std::string& name) {
 Result<std::string> resolve_model(const std::string& name) {
   FARTHING_TRY(std::string model, resolve_alias(name));
   std::error_code error;
-  if (model.empty()) return usage_error("--model is empty: give a GGUF file, a Hugging Face folder, smollm2 or gemma3");
+  if (model.empty())
+    return usage_error(
+        "--model is empty: give a GGUF file, a Hugging Face folder, smollm2 or gemma3");
   if (!std::filesystem::exists(model, error)) {
     std::vector<std::string> names;
     for (const Alias& alias : kAliases) names.emplace_back(alias.name);
     const std::string near = nearest(model, names);
-    return bad_input("{}: no such file{} (--model takes a GGUF file, a Hugging Face folder, smollm2 or gemma3)",
-                     model,
-                     near.empty() ? "" : "; did you mean " + near + "?");
+    return bad_input(
+        "{}: no such file{} (--model takes a GGUF file, a Hugging Face folder, smollm2 or gemma3)",
+        model,
+        near.empty() ? "" : "; did you mean " + near + "?");
   }
   return model;
 }

@@ -129,8 +129,11 @@ TEST_F(Verbs, AFolderForAModel) {
   EXPECT_EQ(ids.out, run({"tokenize", "--model", kToy, "--add-special"}, text).out);
   EXPECT_EQ(run({"detokenize", "--model", folder, "--skip-special"}, ids.out).out, text);
   for (const std::vector<std::string>& verb :
-       {std::vector<std::string>{"run", "--temperature", "0", "--max-tokens", "20", "--json", "--model"},
-        std::vector<std::string>{"apply-template", "--messages", file("m", R"([{"role":"user","content":"a"}])"),
+       {std::vector<std::string>{
+            "run", "--temperature", "0", "--max-tokens", "20", "--json", "--model"},
+        std::vector<std::string>{"apply-template",
+                                 "--messages",
+                                 file("m", R"([{"role":"user","content":"a"}])"),
                                  "--model"}}) {
     std::vector<std::string> ours = verb, theirs = verb;
     ours.push_back(folder + "/");

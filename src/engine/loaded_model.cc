@@ -15,8 +15,7 @@ namespace {
 // "llama 135M Q4_1": architecture, parameters, the type that holds most bytes.
 std::string describe(const Model& model) {
   std::map<DType, int64_t> bytes;
-  for (const TensorView& t : model.file.tensors)
-    bytes[t.type] += t.size_bytes();
+  for (const TensorView& t : model.file.tensors) bytes[t.type] += t.size_bytes();
   auto most = std::ranges::max_element(bytes, {}, [](const auto& entry) { return entry.second; });
   const double n = static_cast<double>(model.n_parameters());
   const std::string size =

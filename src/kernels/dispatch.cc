@@ -71,7 +71,7 @@ KernelTable make_table(Isa isa, const MatmulFns& matmul, const RowFns& rows) {
   table.isa = isa;
   for (const Format& f : all_formats()) {
     const size_t i = static_cast<size_t>(f.type);
-    table.act_format[i] = f.qblock_values == 1 ? ActFormat::kF32 : ActFormat::kQ8_32;
+    table.act_format[i] = has_float_values(f.type) ? ActFormat::kF32 : ActFormat::kQ8_32;
     table.matmul[i] = matmul.of[i];
   }
   table.far = far_prefetch();

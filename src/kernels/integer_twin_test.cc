@@ -52,6 +52,14 @@ Group in_halves(Group group, float low, float high) {
   return group;
 }
 
+template <int kGroups>
+Group int4_group(const std::byte* row, int64_t g) {
+  const auto& b = block_at<QBlockINT4<kGroups>>(row, g / kGroups);
+  const float d = half(b.d);
+  return with_min(whole(d, [&](int i) { return nibble(b.qs[g % kGroups], i); }),
+                  -(d * static_cast<float>(b.zero)));
+}
+
 // Group g of a row in the file's layout, by quant/layout.h alone.
 Group group_of(DType type, const std::byte* row, int64_t g) {
   const int64_t super = g / 8;            // of formats with 256 values per block
@@ -148,6 +156,16 @@ Group group_of(DType type, const std::byte* row, int64_t g) {
       return whole(half(b.d) * scale_iq4_xs(b, s),
                    [&](int i) { return int{kIQ4Values[nibble(b.qs + 16 * s, i)]}; });
     }
+    case DType::kINT8: {
+      const auto& b = block_at<QBlockINT8>(row, g / 4);
+      return whole(b.d, [&](int i) { return int{b.q[g % 4 * 32 + i]}; });
+    }
+    case DType::kINT4_G32:
+      return int4_group<1>(row, g);
+    case DType::kINT4_G64:
+      return int4_group<2>(row, g);
+    case DType::kINT4_G128:
+      return int4_group<4>(row, g);
     default:
       ADD_FAILURE() << "no twin of " << format_of(type).name;
       return {};
@@ -190,6 +208,10 @@ void make_extreme(DType type, Weights kind, int64_t n_blocks, std::byte* weights
     for (int offset : test::factor_offsets(type)) {
       const uint16_t largest = 0x7bff;  // 65504
       std::memcpy(weights + offset, &largest, 2);
+    }
+    if (type == DType::kINT8) {
+      const float largest = 65504;
+      std::memcpy(weights, &largest, sizeof largest);
     }
     if (type == DType::kMXFP4) weights[0] = static_cast<std::byte>(b % 2 == 0 ? 0 : 200);
   }
@@ -287,7 +309,7 @@ TEST_P(IntegerTwin, EveryIsaGivesItsBitsAtTheEndsOfTheRange) {
 std::vector<Format> integer_formats() {
   std::vector<Format> formats;
   for (const Format& f : all_formats())
-    if (f.qblock_values > 1) formats.push_back(f);
+    if (!has_float_values(f.type)) formats.push_back(f);
   return formats;
 }
 

@@ -71,6 +71,8 @@ inline std::vector<int> factor_offsets(DType type) {
     case DType::kF16:
     case DType::kBF16:
     case DType::kMXFP4:
+    case DType::kFP8:
+    case DType::kINT8:
       return {};
     default:
       return {0};
@@ -92,6 +94,14 @@ inline void fill_weights(DType type, int64_t values, uint32_t seed, std::byte* o
     for (int offset : factor_offsets(type)) {
       const uint16_t half = f32_to_f16(scale(random) * (random() % 2 ? 1.0f : -1.0f));
       std::memcpy(block + offset, &half, 2);
+    }
+    if (type == DType::kFP8 || type == DType::kINT8) {
+      const float d = scale(random) * 0.1f;
+      std::memcpy(block, &d, sizeof d);
+    }
+    if (type == DType::kINT4_G32 || type == DType::kINT4_G64 || type == DType::kINT4_G128) {
+      const auto zero = static_cast<uint16_t>(random() % 17);
+      std::memcpy(block + 2, &zero, sizeof zero);
     }
     if (type == DType::kMXFP4) block[0] = static_cast<std::byte>(116 + random() % 8);
   }

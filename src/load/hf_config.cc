@@ -12,19 +12,59 @@ namespace farthing {
 namespace {
 
 constexpr HfFamily kFamilies[] = {
-    {.model_type = "llama", .architecture = "llama", .activation = "silu", .head_dim = 0,
-     .rope_theta = 1e4, .window_period = 0, .tied = false, .interleaved = true, .gemma = false},
-    {.model_type = "mistral", .architecture = "llama", .activation = "silu", .head_dim = 0,
-     .rope_theta = 1e4, .window_period = 0, .tied = false, .interleaved = true, .gemma = false},
-    {.model_type = "qwen2", .architecture = "qwen2", .activation = "silu", .head_dim = 0,
-     .rope_theta = 1e4, .window_period = 0, .tied = false, .interleaved = false, .gemma = false},
-    {.model_type = "qwen3", .architecture = "qwen3", .activation = "silu", .head_dim = 128,
-     .rope_theta = 1e4, .window_period = 0, .tied = false, .interleaved = false, .gemma = false},
-    {.model_type = "gemma2", .architecture = "gemma2", .activation = "gelu_pytorch_tanh",
-     .head_dim = 256, .rope_theta = 1e4, .window_period = 2, .tied = true, .interleaved = false,
+    {.model_type = "llama",
+     .architecture = "llama",
+     .activation = "silu",
+     .head_dim = 0,
+     .rope_theta = 1e4,
+     .window_period = 0,
+     .tied = false,
+     .interleaved = true,
+     .gemma = false},
+    {.model_type = "mistral",
+     .architecture = "llama",
+     .activation = "silu",
+     .head_dim = 0,
+     .rope_theta = 1e4,
+     .window_period = 0,
+     .tied = false,
+     .interleaved = true,
+     .gemma = false},
+    {.model_type = "qwen2",
+     .architecture = "qwen2",
+     .activation = "silu",
+     .head_dim = 0,
+     .rope_theta = 1e4,
+     .window_period = 0,
+     .tied = false,
+     .interleaved = false,
+     .gemma = false},
+    {.model_type = "qwen3",
+     .architecture = "qwen3",
+     .activation = "silu",
+     .head_dim = 128,
+     .rope_theta = 1e4,
+     .window_period = 0,
+     .tied = false,
+     .interleaved = false,
+     .gemma = false},
+    {.model_type = "gemma2",
+     .architecture = "gemma2",
+     .activation = "gelu_pytorch_tanh",
+     .head_dim = 256,
+     .rope_theta = 1e4,
+     .window_period = 2,
+     .tied = true,
+     .interleaved = false,
      .gemma = true},
-    {.model_type = "gemma3_text", .architecture = "gemma3", .activation = "gelu_pytorch_tanh",
-     .head_dim = 256, .rope_theta = 1e6, .window_period = 6, .tied = true, .interleaved = false,
+    {.model_type = "gemma3_text",
+     .architecture = "gemma3",
+     .activation = "gelu_pytorch_tanh",
+     .head_dim = 256,
+     .rope_theta = 1e6,
+     .window_period = 6,
+     .tied = true,
+     .interleaved = false,
      .gemma = true},
 };
 
@@ -66,10 +106,8 @@ class Config {
   }
 
   Error unsupported(std::string_view key, std::string_view supported) const {
-    return bad_input("key '{}': farthing runs {} models with {} only",
-                     key,
-                     family_.model_type,
-                     supported);
+    return bad_input(
+        "key '{}': farthing runs {} models with {} only", key, family_.model_type, supported);
   }
 
   Result<int64_t> required(std::string_view key) const {
@@ -134,9 +172,10 @@ class Config {
     FARTHING_TRY(const std::string type, rope_type());
     if (type == "default" || type == "llama3") return {};  // llama3: rope_factors()
     if (type != "linear" && type != "yarn") {
-      return bad_input("key 'rope_scaling.rope_type': '{}': farthing knows default, linear, yarn "
-                       "and llama3",
-                       printable(type));
+      return bad_input(
+          "key 'rope_scaling.rope_type': '{}': farthing knows default, linear, yarn "
+          "and llama3",
+          printable(type));
     }
     out_.values.insert_or_assign(fmt::format("{}.rope.scaling.type", family_.architecture), type);
     if (type == "yarn") return read_yarn();
@@ -213,7 +252,8 @@ class Config {
   }
 
   Status read_local_rope() {
-    FARTHING_TRY(const auto local, number_at(json_, "rope_parameters.sliding_attention.rope_theta"));
+    FARTHING_TRY(const auto local,
+                 number_at(json_, "rope_parameters.sliding_attention.rope_theta"));
     FARTHING_TRY(const double base, number("rope_local_base_freq", local.value_or(10000.0)));
     put("rope.freq_base_swa", base);
     FARTHING_TRY(const auto type, json_.string("rope_parameters.sliding_attention.rope_type"));
@@ -289,8 +329,7 @@ Result<std::vector<float>> Config::llama3_factors() const {
   FARTHING_TRY(const int64_t width, required("hidden_size"));
   FARTHING_TRY(const int64_t heads, required("num_attention_heads"));
   FARTHING_TRY(const auto stated, json_.integer("head_dim", 1, kMost));
-  const int64_t head_dim =
-      stated.value_or(family_.head_dim > 0 ? family_.head_dim : width / heads);
+  const int64_t head_dim = stated.value_or(family_.head_dim > 0 ? family_.head_dim : width / heads);
   constexpr int64_t kMostHeadDim = 65'536;
   if (head_dim > kMostHeadDim) {
     return bad_input("key 'head_dim': {}, at most {}", head_dim, kMostHeadDim);
@@ -319,11 +358,16 @@ struct Name {
 constexpr Name kTopNames[] = {
     {"embed_tokens", "token_embd"}, {"norm", "output_norm"}, {"lm_head", "output"}};
 constexpr Name kLayerNames[] = {
-    {"input_layernorm", "attn_norm"},     {"self_attn.q_proj", "attn_q"},
-    {"self_attn.k_proj", "attn_k"},       {"self_attn.v_proj", "attn_v"},
-    {"self_attn.o_proj", "attn_output"},  {"self_attn.q_norm", "attn_q_norm"},
-    {"self_attn.k_norm", "attn_k_norm"},  {"post_attention_layernorm", "ffn_norm"},
-    {"mlp.gate_proj", "ffn_gate"},        {"mlp.up_proj", "ffn_up"},
+    {"input_layernorm", "attn_norm"},
+    {"self_attn.q_proj", "attn_q"},
+    {"self_attn.k_proj", "attn_k"},
+    {"self_attn.v_proj", "attn_v"},
+    {"self_attn.o_proj", "attn_output"},
+    {"self_attn.q_norm", "attn_q_norm"},
+    {"self_attn.k_norm", "attn_k_norm"},
+    {"post_attention_layernorm", "ffn_norm"},
+    {"mlp.gate_proj", "ffn_gate"},
+    {"mlp.up_proj", "ffn_up"},
     {"mlp.down_proj", "ffn_down"},
 };
 // What differs where a layer has four norms.

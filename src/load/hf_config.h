@@ -37,7 +37,8 @@ Result<const HfFamily*> find_family(const Metadata& config);
 // that is missing, out of range, or asks for what the family's forward pass doesn't do.
 Status read_hf_config(const HfFamily& family, const Metadata& config, Metadata& out);
 
-// By what each rotation frequency is divided (rope_freqs.weight); empty if the config asks for none.
+// By what each rotation frequency is divided (rope_freqs.weight); empty if the config asks for
+// none.
 Result<std::vector<float>> rope_factors(const HfFamily& family, const Metadata& config);
 
 Result<bool> is_tied(const HfFamily& family, const Metadata& config);
@@ -52,9 +53,9 @@ Result<std::vector<int64_t>> integers_at(const Metadata& json,
 
 // Where a module's weights go.
 struct HfModule {
-  std::string gguf;         // "blk.3.attn_q": then ".weight" or ".bias"
-  int64_t heads = 0;        // > 0: its rows are of so many heads, and are interleaved
-  bool plus_one = false;    // a norm that is stored without its 1
+  std::string gguf;       // "blk.3.attn_q": then ".weight" or ".bias"
+  int64_t heads = 0;      // > 0: its rows are of so many heads, and are interleaved
+  bool plus_one = false;  // a norm that is stored without its 1
 };
 
 // `module`: a tensor's name without its last part ("model.layers.3.self_attn.q_proj"). nullopt if

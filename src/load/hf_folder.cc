@@ -30,9 +30,8 @@ constexpr uint64_t kMaxIndex = uint64_t{64} << 20;
 
 // A name that stays inside the folder.
 bool is_plain_name(std::string_view name) {
-  return name.size() > 0 && name.size() <= 255 && name[0] != '.' &&
-         name.find('/') == name.npos && name.find('\0') == name.npos &&
-         name.ends_with(".safetensors");
+  return name.size() > 0 && name.size() <= 255 && name[0] != '.' && name.find('/') == name.npos &&
+         name.find('\0') == name.npos && name.ends_with(".safetensors");
 }
 
 // Calls visit(tensor, shard) for every entry of the index.
@@ -91,19 +90,23 @@ Result<std::vector<StoredTensor>> read_shards(const HfFolder& folder, Allowance&
   std::ranges::sort(by_name, {}, [&](uint32_t i) { return std::string_view(all[i].name); });
   size_t seen = 0;
   const auto visit = [&](const std::string& name, const std::string& shard) -> Status {
-    const auto it = std::ranges::lower_bound(
-        by_name, std::string_view(name), {}, [&](uint32_t i) { return std::string_view(all[i].name); });
+    const auto it = std::ranges::lower_bound(by_name, std::string_view(name), {}, [&](uint32_t i) {
+      return std::string_view(all[i].name);
+    });
     const bool there = it != by_name.end() && all[*it].name == name;
-    const size_t at = there ? static_cast<size_t>(std::ranges::upper_bound(ends, *it) - ends.begin()) : 0;
+    const size_t at =
+        there ? static_cast<size_t>(std::ranges::upper_bound(ends, *it) - ends.begin()) : 0;
     if (!there || folder.shards[at].name != shard) {
-      return bad_input("tensor '{}': not in {}, where it should be", printable(name), printable(shard));
+      return bad_input(
+          "tensor '{}': not in {}, where it should be", printable(name), printable(shard));
     }
     ++seen;
     return {};
   };
   if (auto ok = read_index(folder.index, visit); !ok) return std::move(ok).error().in(kIndex);
   if (seen != all.size()) {
-    return bad_input("{}: key 'weight_map': {} tensors, the files hold {}", kIndex, seen, all.size());
+    return bad_input(
+        "{}: key 'weight_map': {} tensors, the files hold {}", kIndex, seen, all.size());
   }
   return all;
 }
@@ -133,12 +136,14 @@ Status read_model(const HfFolder& folder, Allowance& allowance, ModelFile& file)
   if (!factors) return of_config(std::move(factors).error());
   file.architecture = (*family)->architecture;
   const std::string prefix = file.architecture + ".attention.head_count";
-  const auto n_heads = file.metadata.integer(prefix, 1, INT32_MAX);
-  const auto n_kv_heads = file.metadata.integer(prefix + "_kv", 1, INT32_MAX);
-  const HfTensorRules rules{*family, **n_heads, **n_kv_heads, *tied};
+  FARTHING_TRY(const auto n_heads, file.metadata.integer(prefix, 1, INT64_MAX));
+  FARTHING_TRY(const auto n_kv_heads, file.metadata.integer(prefix + "_kv", 1, INT64_MAX));
+  auto quantisation = read_quantisation(config);
+  if (!quantisation) return of_config(std::move(quantisation).error());
+  const HfTensorRules rules{*family, *n_heads, *n_kv_heads, *tied, *quantisation};
   FARTHING_TRY(const std::vector<StoredTensor> stored, read_shards(folder, allowance));
   file.made.reserve(2 * stored.size() + 16);
-  FARTHING_TRY_VOID(bind_hf_tensors(rules, stored, allowance, file.tensors, file.made));
+  FARTHING_TRY_VOID(bind_hf_tensors(rules, stored, allowance, file.tensors, file.made, file.notes));
   add_rope_factors(*factors, file);
   FARTHING_TRY_VOID(file.index_names());
   // A GGUF's output falls back to the embedding; here only a config may say so.
@@ -164,8 +169,9 @@ Status read_tokenizer(const HfFolder& folder, Allowance& allowance, ModelFile& f
   auto bos = integers_at(config, "bos_token_id", 0, kMostId);
   if (!bos) return std::move(bos).error().in("config.json");
   if (!bos->empty()) files.bos_id = bos->front();
-  const auto size = file.metadata.integer(file.architecture + ".vocab_size", 1, INT64_MAX);
-  files.vocab_size = **size;
+  FARTHING_TRY(const auto size,
+               file.metadata.integer(file.architecture + ".vocab_size", 1, INT64_MAX));
+  files.vocab_size = *size;
   FARTHING_TRY_VOID(read_hf_tokenizer(files, allowance, file.metadata, file.made, file.notes));
   FARTHING_TRY(file.vocab, read_vocab(file.metadata, allowance, file.notes));
   file.tokenizer_json = folder.tokenizer;

@@ -1,7 +1,7 @@
-// Reads a Hugging Face folder (config.json, tokenizer.json, *.safetensors) as the ModelFile that the
-// same model's GGUF would give: keys and tensors under GGUF names, rows in GGUF order. Nothing is
-// copied but vectors: matrices stay in the file, and rows that a GGUF orders otherwise are made as
-// they are asked for (TensorView::make_rows). Source of names and orders: llama.cpp's converter.
+// Reads a Hugging Face folder (config.json, tokenizer.json, *.safetensors) as the ModelFile that
+// the same model's GGUF would give: keys and tensors under GGUF names, rows in GGUF order. Nothing
+// is copied but vectors: matrices stay in the file, and rows that a GGUF orders otherwise are made
+// as they are asked for (TensorView::make_rows). Source of names and orders: llama.cpp's converter.
 #pragma once
 
 #include <cstddef>

@@ -14,14 +14,14 @@ namespace farthing {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::ElementsAre;
 using testing::encode;
 using testing::FolderBytes;
 using testing::FolderDoc;
-using testing::StoredDoc;
-using testing::tiny_folder;
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using testing::StoredDoc;
+using testing::tiny_folder;
 
 std::string refusal_of(const FolderBytes& folder) {
   const auto file = read_hf_folder(folder.view());
@@ -110,7 +110,9 @@ TEST(HfFolder, RefusesConfigs) {
       {"activation", set("hidden_act", "relu"), "key 'hidden_act'"},
       {"part of a head", set("partial_rotary_factor", 0.5), "key 'partial_rotary_factor'"},
       {"rope", set("rope_scaling", {{"rope_type", "dynamic"}, {"factor", 2}}), "'dynamic'"},
-      {"linear rope", set("rope_scaling", {{"type", "linear"}}), "'rope_scaling.factor' is missing"},
+      {"linear rope",
+       set("rope_scaling", {{"type", "linear"}}),
+       "'rope_scaling.factor' is missing"},
       {"llama3 rope",
        set("rope_scaling", {{"rope_type", "llama3"}, {"factor", 8}}),
        "'rope_scaling.low_freq_factor' is missing"},
@@ -136,12 +138,18 @@ TEST(HfFolder, RefusesTensors) {
        [](FolderDoc& d) { d.weights.tensor("model.norm.weight").shape = {4, 4, 4}; },
        "one or two dimensions"},
       {"odd heads",
-       [](FolderDoc& d) { d.weights.tensor("model.layers.0.self_attn.q_proj.weight").shape = {32, 128}; },
+       [](FolderDoc& d) {
+         d.weights.tensor("model.layers.0.self_attn.q_proj.weight").shape = {32, 128};
+       },
        "accepted"},  // model/weights.cc sees the wrong shape
       {"no heads",
-       [](FolderDoc& d) { d.weights.tensor("model.layers.0.self_attn.q_proj.weight").shape = {4, 1024}; },
+       [](FolderDoc& d) {
+         d.weights.tensor("model.layers.0.self_attn.q_proj.weight").shape = {4, 1024};
+       },
        "4 rows are no 8 heads"},
-      {"no head", [](FolderDoc& d) { d.weights.tensors.pop_back(); }, "'lm_head.weight' is missing"},
+      {"no head",
+       [](FolderDoc& d) { d.weights.tensors.pop_back(); },
+       "'lm_head.weight' is missing"},
       {"two names for one",
        [](FolderDoc& d) { d.weights.add("norm.weight", {64}); },
        "tensor 'output_norm.weight': occurs a second time"},
@@ -159,7 +167,10 @@ TEST(HfFolder, RefusesVocabularies) {
        [](FolderDoc& d) { d.tokenizer["model"] = {{"type", "Unigram"}, {"vocab", {{"a", -1.5}}}}; },
        "BPE"},
       {"empty",
-       [](FolderDoc& d) { d.tokenizer["model"]["vocab"] = Json::object(), d.tokenizer["added_tokens"] = Json::array(); },
+       [](FolderDoc& d) {
+         d.tokenizer["model"]["vocab"] = Json::object(),
+         d.tokenizer["added_tokens"] = Json::array();
+       },
        "the vocabulary is empty"},
       {"one id, two texts",
        [](FolderDoc& d) { d.tokenizer["model"]["vocab"]["z"] = 13; },
@@ -170,8 +181,12 @@ TEST(HfFolder, RefusesVocabularies) {
       {"a large id",
        [](FolderDoc& d) { d.tokenizer["model"]["vocab"]["z"] = int64_t{1} << 40; },
        "id 1099511627776"},
-      {"a negative id", [](FolderDoc& d) { d.tokenizer["model"]["vocab"]["z"] = -1; }, "text and id"},
-      {"half a merge", [](FolderDoc& d) { d.tokenizer["model"]["merges"] = Json::array({"ab"}); }, "two parts"},
+      {"a negative id",
+       [](FolderDoc& d) { d.tokenizer["model"]["vocab"]["z"] = -1; },
+       "text and id"},
+      {"half a merge",
+       [](FolderDoc& d) { d.tokenizer["model"]["merges"] = Json::array({"ab"}); },
+       "two parts"},
       {"three parts",
        [](FolderDoc& d) { d.tokenizer["model"]["merges"] = Json::parse(R"([["a", "b", "c"]])"); },
        "more than two parts"},
@@ -247,16 +262,19 @@ TEST(HfFolder, RefusesIndexesThatLie) {
     bytes.index = index.dump();
     return refusal_of(bytes);
   };
-  EXPECT_THAT(with([](Json& j) { j["weight_map"]["model.norm.weight"] = "model-00001-of-00002.safetensors"; }),
+  EXPECT_THAT(with([](Json& j) {
+                j["weight_map"]["model.norm.weight"] = "model-00001-of-00002.safetensors";
+              }),
               HasSubstr("tensor 'model.norm.weight': not in model-00001"));
-  EXPECT_THAT(with([](Json& j) { j["weight_map"]["x.weight"] = "model-00001-of-00002.safetensors"; }),
-              HasSubstr("tensor 'x.weight': not in"));
+  EXPECT_THAT(
+      with([](Json& j) { j["weight_map"]["x.weight"] = "model-00001-of-00002.safetensors"; }),
+      HasSubstr("tensor 'x.weight': not in"));
   EXPECT_THAT(with([](Json& j) { j["weight_map"].erase("model.norm.weight"); }),
               HasSubstr("20 tensors, the files hold 21"));
   EXPECT_THAT(with([](Json& j) { j.erase("weight_map"); }), HasSubstr("'weight_map' is missing"));
   EXPECT_THAT(with([](Json& j) { j["weight_map"] = {1}; }), HasSubstr("'weight_map'"));
-  for (const char* name : {"../a.safetensors", "/a.safetensors", "a/b.safetensors", ".safetensors",
-                           "model.bin", ""}) {
+  for (const char* name :
+       {"../a.safetensors", "/a.safetensors", "a/b.safetensors", ".safetensors", "model.bin", ""}) {
     const std::string index = Json{{"weight_map", {{"a", name}}}}.dump();
     const auto names = shard_names(std::as_bytes(std::span(index)));
     ASSERT_FALSE(names) << name;

@@ -1,5 +1,5 @@
-// From what safetensors files store to the tensors of a ModelFile: names and row orders of GGUF.
-// Does not know: files, configs beyond what HfTensorRules states.
+// From what safetensors files store to the tensors of a ModelFile: names, row orders and types of
+// ours. Does not know: files, configs beyond what HfTensorRules states.
 #pragma once
 
 #include <cstddef>
@@ -9,6 +9,7 @@
 
 #include "base/result.h"
 #include "load/hf_config.h"
+#include "load/hf_quant.h"
 #include "load/limits.h"
 #include "load/safetensors.h"
 #include "quant/tensor_view.h"
@@ -20,14 +21,17 @@ struct HfTensorRules {
   int64_t n_heads = 0;
   int64_t n_kv_heads = 0;
   bool tied = false;  // a stored lm_head is not used
+  HfQuantisation quantisation;
 };
 
-// Adds a tensor for every stored one (and for every group of stored ones that make a quantised
-// matrix). Tensors point into the files, or into `made`, which grows. kBadInput names the tensor.
+// Adds a tensor for every stored one, and for every group of stored ones that make a quantised
+// matrix, in the order of their names. Tensors point into the files, or into `made`, which grows.
+// kBadInput names the tensor. Harmless oddities are added to `notes`.
 Status bind_hf_tensors(const HfTensorRules& rules,
                        const std::vector<StoredTensor>& stored,
                        Allowance& allowance,
                        std::vector<TensorView>& out,
-                       std::vector<std::vector<std::byte>>& made);
+                       std::vector<std::vector<std::byte>>& made,
+                       std::vector<std::string>& notes);
 
 }  // namespace farthing

@@ -24,7 +24,8 @@ class Tokens {
   explicit Tokens(Allowance& allowance) : allowance_(allowance) {}
 
   Status add(std::string_view text, uint64_t id) {
-    if (id >= kMaxVocabulary) return bad_input("id {}, at most {} are allowed", id, kMaxVocabulary - 1);
+    if (id >= kMaxVocabulary)
+      return bad_input("id {}, at most {} are allowed", id, kMaxVocabulary - 1);
     if (text.size() > kMaxTokenBytes) return bad_input("a token of {} bytes", text.size());
     if (id >= places_.size()) {
       FARTHING_TRY_VOID(allowance_.take((id + 1 - places_.size()) * 2 * sizeof(Place)));
@@ -56,7 +57,8 @@ class Tokens {
     std::ranges::sort(by_text_, {}, [&](uint32_t id) { return text(id); });
   }
   std::optional<size_t> find(std::string_view wanted) const {
-    const auto it = std::ranges::lower_bound(by_text_, wanted, {}, [&](uint32_t id) { return text(id); });
+    const auto it =
+        std::ranges::lower_bound(by_text_, wanted, {}, [&](uint32_t id) { return text(id); });
     if (it == by_text_.end() || text(*it) != wanted) return std::nullopt;
     return *it;
   }
@@ -168,7 +170,8 @@ class Document {
     }
     std::string key = joined(path);
     uint64_t cost = 128 + Allowance::string_cost(key.size());
-    if (const auto* s = std::get_if<std::string>(&*value)) cost += Allowance::string_cost(s->size());
+    if (const auto* s = std::get_if<std::string>(&*value))
+      cost += Allowance::string_cost(s->size());
     FARTHING_TRY_VOID(in(path, allowance_.take(cost)));
     facts.values.insert_or_assign(std::move(key), *std::move(value));
     return {};
@@ -190,7 +193,8 @@ class Document {
   Status token(JsonPath path, const std::optional<MetaValue>& value) {
     const auto* id = value ? std::get_if<uint64_t>(&*value) : nullptr;
     if (path.size() != 3 || path[2].index || id == nullptr) {
-      return bad_input("must be text and id of a token: farthing reads BPE vocabularies in folders");
+      return bad_input(
+          "must be text and id of a token: farthing reads BPE vocabularies in folders");
     }
     return tokens.add(path[2].key, *id);
   }
@@ -244,13 +248,12 @@ class Document {
 
 // ---- pre-tokenizers: what GGUF calls a way of cutting text into words ----
 
-#define FARTHING_LLAMA3_TAIL                                    \
-  "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define FARTHING_LLAMA3_TAIL "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 #define FARTHING_LLAMA3_HEAD "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+"
 
 struct PreTokenizer {
-  std::string_view name;        // tokenizer.ggml.pre
-  std::string_view steps;       // as describe_steps() writes them
+  std::string_view name;               // tokenizer.ggml.pre
+  std::string_view steps;              // as describe_steps() writes them
   std::optional<bool> ignores_merges;  // for a token that is in the vocabulary
 };
 // Sources of the expressions: the tokenizer.json files of the families' releases; the names are
@@ -264,11 +267,10 @@ constexpr PreTokenizer kPreTokenizers[] = {
     {"dbrx",
      "Split(" FARTHING_LLAMA3_HEAD "|\\p{N}{1,3}" FARTHING_LLAMA3_TAIL ") ByteLevel",
      false},
-    {"qwen2",
-     "Split(" FARTHING_LLAMA3_HEAD "|\\p{N}" FARTHING_LLAMA3_TAIL ") ByteLevel",
-     {}},
+    {"qwen2", "Split(" FARTHING_LLAMA3_HEAD "|\\p{N}" FARTHING_LLAMA3_TAIL ") ByteLevel", {}},
     {"tekken",
-     "Split([^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+"
+     "Split([^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}"
+     "]+"
      "|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*"
      "|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+) ByteLevel",
      true},
@@ -369,7 +371,10 @@ class Writer {
   void put(std::string_view suffix, MetaValue value) {
     out_.values.insert_or_assign(fmt::format("tokenizer.ggml.{}", suffix), std::move(value));
   }
-  void put_array(std::string_view suffix, MetaType type, uint64_t count, std::vector<std::byte> bytes) {
+  void put_array(std::string_view suffix,
+                 MetaType type,
+                 uint64_t count,
+                 std::vector<std::byte> bytes) {
     made_.push_back(std::move(bytes));
     put(suffix, MetaArray{type, count, made_.back()});
   }
@@ -384,8 +389,8 @@ class Writer {
   }
 
   bool is_byte_level() const {
-    for (const auto& [part, list] : {std::pair("pre_tokenizer", "pretokenizers"),
-                                     std::pair("decoder", "decoders")}) {
+    for (const auto& [part, list] :
+         {std::pair("pre_tokenizer", "pretokenizers"), std::pair("decoder", "decoders")}) {
       for (const std::string& at : facts_.steps(part, list)) {
         if (facts_.text(at + ".type") == "ByteLevel") return true;
       }
@@ -399,9 +404,8 @@ class Writer {
     const auto n = static_cast<size_t>(files_.vocab_size);
     if (tokens.size() == 0) return bad_input("key 'model.vocab': the vocabulary is empty");
     if (tokens.size() > n) {
-      notes_.push_back(fmt::format("tokenizer.json: {} tokens beyond the {} that the model has",
-                                   tokens.size() - n,
-                                   n));
+      notes_.push_back(fmt::format(
+          "tokenizer.json: {} tokens beyond the {} that the model has", tokens.size() - n, n));
     }
     uint64_t bytes = 0;
     for (size_t id = 0; id < n; ++id) {
@@ -521,7 +525,8 @@ class Writer {
   void put_id(std::string_view role, std::optional<uint64_t> id) {
     if (!id) return;
     if (*id >= types_.size()) {
-      notes_.push_back(fmt::format("{} token {}: the model has {} tokens", role, *id, types_.size()));
+      notes_.push_back(
+          fmt::format("{} token {}: the model has {} tokens", role, *id, types_.size()));
       return;
     }
     put(fmt::format("{}_token_id", role), *id);

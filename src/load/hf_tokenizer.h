@@ -1,8 +1,8 @@
 // A Hugging Face folder's tokenizer.json and tokenizer_config.json as the GGUF keys tokenizer.*, so
-// that one reader (vocabulary.h) validates both kinds of vocabulary, and a folder can become a GGUF.
-// Byte-level BPE ("gpt2") and BPE over U+2581 with byte tokens ("llama", whose scores are made of
-// the order of merges). Does not know: how text becomes tokens; a folder's text is tokenised by
-// tokenizer.json itself (docs/decisions/0002, 0012).
+// that one reader (vocabulary.h) validates both kinds of vocabulary, and a folder can become a
+// GGUF. Byte-level BPE ("gpt2") and BPE over U+2581 with byte tokens ("llama", whose scores are
+// made of the order of merges). Does not know: how text becomes tokens; a folder's text is
+// tokenised by tokenizer.json itself (docs/decisions/0002, 0012).
 #pragma once
 
 #include <cstddef>
@@ -23,7 +23,7 @@ struct HfTokenizer {
   std::span<const std::byte> chat_template;     // chat_template.jinja; empty: there is none
   std::vector<int64_t> end_ids;                 // eos_token_id of generation_config or config
   int64_t bos_id = -1;                          // bos_token_id of config, for want of a better one
-  int64_t vocab_size = 0;                       // ids the model has; those without a text are padded
+  int64_t vocab_size = 0;  // ids the model has; those without a text are padded
 };
 
 // Adds the keys to `out`; their arrays point into `made`, which grows. kBadInput names the key or

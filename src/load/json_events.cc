@@ -53,9 +53,8 @@ class Events final : public nlohmann::json_sax<Json> {
   bool start(bool is_list) {
     if (path_.empty() && is_list) return fail(bad_input("offset 0: must be a JSON object"));
     if (path_.size() == kMaxJsonDepth) {
-      return fail(bad_input("key '{}': nested deeper than {} levels",
-                            printable(joined(path_)),
-                            kMaxJsonDepth));
+      return fail(bad_input(
+          "key '{}': nested deeper than {} levels", printable(joined(path_)), kMaxJsonDepth));
     }
     path_.push_back({});
     if (is_list) path_.back().index = 0;
@@ -114,7 +113,8 @@ Result<Metadata> flatten_json(std::span<const std::byte> text,
     if (!value || std::ranges::find(skip, path.front().key) != skip.end()) return {};
     std::string key = joined(path);
     uint64_t cost = kNodeBytes + Allowance::string_cost(key.size());
-    if (const auto* s = std::get_if<std::string>(&*value)) cost += Allowance::string_cost(s->size());
+    if (const auto* s = std::get_if<std::string>(&*value))
+      cost += Allowance::string_cost(s->size());
     if (auto taken = allowance.take(cost); !taken) {
       return std::move(taken).error().in(fmt::format("key '{}'", printable(key)));
     }

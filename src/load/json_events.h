@@ -29,8 +29,8 @@ struct JsonStep {
 using JsonPath = std::span<const JsonStep>;
 
 struct JsonHandler {
-  // A scalar: bool, int64, uint64, double or string; nullopt is null. A failure ends the reading and
-  // comes back.
+  // A scalar: bool, int64, uint64, double or string; nullopt is null. A failure ends the reading
+  // and comes back.
   std::function<Status(JsonPath, std::optional<MetaValue>)> scalar;
   // An object or list (not the document itself) has ended; the function may be empty.
   std::function<Status(JsonPath)> ended;

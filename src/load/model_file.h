@@ -1,9 +1,9 @@
-// Owns: the mapped file(s) of one model, a GGUF or a Hugging Face folder. Gives: validated metadata,
-// tensors and vocabulary, under GGUF's names either way.
-// Every byte is hostile: counts are bounded before allocation, arithmetic is checked, typed
-// accessors refuse other types, tensors lie inside the file, aligned, not overlapping. Errors are
-// kBadInput and name the key or offset. Invariant: memory taken beyond the pages of the file stays
-// under kMemoryAllowance (load/limits.h).
+// Owns: the mapped file(s) of one model, a GGUF or a Hugging Face folder. Gives: validated
+// metadata, tensors and vocabulary, under GGUF's names either way. Every byte is hostile: counts
+// are bounded before allocation, arithmetic is checked, typed accessors refuse other types, tensors
+// lie inside the file, aligned, not overlapping. Errors are kBadInput and name the key or offset.
+// Invariant: memory taken beyond the pages of the file stays under kMemoryAllowance
+// (load/limits.h).
 #pragma once
 
 #include <cstddef>
@@ -32,8 +32,8 @@ struct ModelFile {
   std::optional<Vocab> vocab;
   std::vector<std::string> notes;  // harmless oddities, one line each: shown by `check` and at load
 
-  // Of a folder only: what its texts are tokenised by (docs/decisions/0012), and bytes that stand in
-  // no file so, which metadata and tensors point to.
+  // Of a folder only: what its texts are tokenised by (docs/decisions/0012), and bytes that stand
+  // in no file so, which metadata and tensors point to.
   MappedFile tokenizer_file;
   std::span<const std::byte> tokenizer_json;
   std::vector<std::vector<std::byte>> made;

@@ -37,7 +37,7 @@ struct StoredTensor {
   std::span<const std::byte> bytes;
 
   bool is(std::string_view type_name) const { return type->name == type_name; }
-  int64_t size() const;  // values
+  int64_t size() const;          // values
   std::string describe() const;  // "BF16 [576, 1536]"
 };
 

@@ -33,7 +33,8 @@ struct StoredDoc {
     for (int64_t d : shape) n *= d;
     std::string data;
     for (int64_t i = 0; i < n; ++i) {
-      const float value = 0.01F * static_cast<float>((i * 37 + static_cast<int64_t>(name.size())) % 101 - 50);
+      const float value =
+          0.01F * static_cast<float>((i * 37 + static_cast<int64_t>(name.size())) % 101 - 50);
       data.append(reinterpret_cast<const char*>(&value), sizeof value);
     }
     tensors.push_back({std::move(name), "F32", std::move(shape), std::move(data), {}});
@@ -55,7 +56,8 @@ inline std::string encode(const StoredDoc& doc) {
     const auto begin = static_cast<int64_t>(data.size());
     data += t.data;
     const auto range = t.range.value_or(std::pair(begin, static_cast<int64_t>(data.size())));
-    Json entry{{"dtype", t.dtype}, {"shape", t.shape}, {"data_offsets", {range.first, range.second}}};
+    Json entry{
+        {"dtype", t.dtype}, {"shape", t.shape}, {"data_offsets", {range.first, range.second}}};
     if (header.contains(t.name)) {
       repeated += "," + Json(t.name).dump() + ":" + entry.dump();
     } else {
@@ -108,13 +110,20 @@ struct FolderDoc {
 inline FolderDoc tiny_folder() {
   constexpr int64_t kWidth = 64, kKv = 32, kFf = 96, kVocab = 16;
   FolderDoc doc;
-  doc.config = {{"model_type", "llama"},          {"hidden_size", kWidth},
-                {"intermediate_size", kFf},       {"num_hidden_layers", 2},
-                {"num_attention_heads", 8},       {"num_key_value_heads", 4},
-                {"max_position_embeddings", 128}, {"rms_norm_eps", 1e-5},
-                {"vocab_size", kVocab},           {"hidden_act", "silu"},
-                {"rope_theta", 10000},            {"rope_scaling", nullptr},
-                {"tie_word_embeddings", false},   {"bos_token_id", 0},
+  doc.config = {{"model_type", "llama"},
+                {"hidden_size", kWidth},
+                {"intermediate_size", kFf},
+                {"num_hidden_layers", 2},
+                {"num_attention_heads", 8},
+                {"num_key_value_heads", 4},
+                {"max_position_embeddings", 128},
+                {"rms_norm_eps", 1e-5},
+                {"vocab_size", kVocab},
+                {"hidden_act", "silu"},
+                {"rope_theta", 10000},
+                {"rope_scaling", nullptr},
+                {"tie_word_embeddings", false},
+                {"bos_token_id", 0},
                 {"eos_token_id", {1, 2}}};
   Json vocab = Json::object();
   for (int i = 0; i < 10; ++i) vocab[std::string(1, static_cast<char>('a' + i))] = 3 + i;
@@ -127,10 +136,16 @@ inline FolderDoc tiny_folder() {
         {{"id", 2}, {"content", "<end>"}, {"special", true}}}},
       {"normalizer", nullptr},
       {"pre_tokenizer",
-       {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", true}}},
+       {{"type", "ByteLevel"},
+        {"add_prefix_space", false},
+        {"trim_offsets", true},
+        {"use_regex", true}}},
       {"post_processor", nullptr},
       {"decoder",
-       {{"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", true}, {"use_regex", true}}},
+       {{"type", "ByteLevel"},
+        {"add_prefix_space", true},
+        {"trim_offsets", true},
+        {"use_regex", true}}},
       {"model", {{"type", "BPE"}, {"vocab", vocab}, {"merges", Json::array({"a b"})}}}};
   doc.tokenizer_config = {{"bos_token", {{"content", "<s>"}}},
                           {"eos_token", "</s>"},

@@ -10,8 +10,8 @@
 namespace farthing {
 namespace {
 
-using testing::StoredDoc;
 using ::testing::HasSubstr;
+using testing::StoredDoc;
 
 StoredDoc two_tensors() {
   StoredDoc doc;
@@ -68,9 +68,7 @@ struct Lie {
 
 TEST(Safetensors, RefusesLies) {
   using Doc = StoredDoc;
-  const auto header = [](const char* text) {
-    return [=](Doc& d) { d.header = text; };
-  };
+  const auto header = [](const char* text) { return [=](Doc& d) { d.header = text; }; };
   const Lie lies[] = {
       {"unknown type", [](Doc& d) { d.tensors[0].dtype = "Q8"; }, "tensor 'b': dtype 'Q8'"},
       {"other type", [](Doc& d) { d.tensors[0].dtype = "F16"; }, "no range of the 12 bytes"},

@@ -58,7 +58,8 @@ TEST_P(FolderModel, HyperParametersAreTheGgufs) {
   const ModelFile folder = must(open_model_file(this->folder()));
   const ModelFile gguf = must(open_model_file(GetParam().path));
   for (const auto& [key, value] : gguf.metadata.values) {
-    if (!key.starts_with(gguf.architecture + ".") || std::holds_alternative<MetaArray>(value)) continue;
+    if (!key.starts_with(gguf.architecture + ".") || std::holds_alternative<MetaArray>(value))
+      continue;
     const MetaValue* ours = folder.metadata.find(key);
     ASSERT_NE(ours, nullptr) << key;
     if (const auto* number = std::get_if<double>(&value)) {
@@ -133,6 +134,86 @@ TEST(FolderModels, EveryFamilyIsThere) {
                                               "gemma2",
                                               "gemma3",
                                               "gemma3-linear"));
+}
+
+// ---- quantised folders (tests/golden/folder/make_quantised.py) ----
+
+uint32_t crc32(std::span<const std::byte> bytes) {
+  uint32_t crc = ~uint32_t{0};
+  for (const std::byte b : bytes) {
+    crc ^= static_cast<uint32_t>(b);
+    for (int i = 0; i < 8; ++i) crc = crc >> 1 ^ (crc & 1 ? 0xEDB88320U : 0);
+  }
+  return ~crc;
+}
+
+struct QuantisedFolder {
+  const char* name;
+  std::vector<std::pair<const char*, DType>> types;  // of tensors of the layer
+};
+
+const QuantisedFolder kQuantised[] = {
+    {"gptq",
+     {{"attn_q", DType::kINT4_G128},
+      {"attn_k", DType::kINT4_G64},
+      {"attn_v", DType::kINT4_G32},
+      {"attn_output", DType::kINT4_G128},
+      {"ffn_gate", DType::kINT4_G128},
+      {"ffn_up", DType::kF32},  // groups in the order of activations
+      {"ffn_down", DType::kINT4_G64}}},
+    {"awq",
+     {{"attn_q", DType::kINT4_G128}, {"attn_k", DType::kINT4_G64}, {"attn_v", DType::kINT4_G32}}},
+    {"compressed",
+     {{"attn_q", DType::kINT4_G32},
+      {"attn_k", DType::kF32},  // scales that are no f16
+      {"attn_v", DType::kINT4_G64},
+      {"attn_output", DType::kINT8},
+      {"ffn_up", DType::kFP8},
+      {"ffn_down", DType::kFP8}}},
+    {"fp8", {{"attn_q", DType::kFP8}, {"attn_k", DType::kFP8}, {"ffn_down", DType::kFP8}}},
+};
+
+TEST(QuantisedFolders, EveryValueIsThePackers) {
+  for (const QuantisedFolder& folder : kQuantised) {
+    const std::string path = kFolders + "quantised-" + folder.name;
+    const ModelFile file = must(open_model_file(path));
+    for (const auto& [name, type] : folder.types) {
+      const TensorView* tensor = file.find(fmt::format("blk.0.{}.weight", name));
+      ASSERT_NE(tensor, nullptr) << name;
+      EXPECT_EQ(tensor->type, type) << folder.name << " " << name;
+    }
+    std::ifstream in(path + "/expected.json");
+    const Json expected = Json::parse(in);
+    EXPECT_EQ(expected.size(), 7U);
+    for (const auto& [name, crc] : expected.items()) {
+      const TensorView* tensor = file.find(name);
+      ASSERT_NE(tensor, nullptr) << name;
+      const std::vector<std::byte> rows = all_rows(*tensor);
+      std::vector<float> values(static_cast<size_t>(tensor->size()));
+      format_of(tensor->type).decode(rows.data(), values.data(), tensor->size());
+      EXPECT_EQ(crc32(std::as_bytes(std::span(values))), crc.get<uint32_t>())
+          << folder.name << " " << name;
+    }
+  }
+}
+
+// What they compute is what their values, decoded to float32, compute.
+TEST(QuantisedFolders, EveryIsaRunsThem) {
+  for (const QuantisedFolder& folder : kQuantised) {
+    const std::string path = kFolders + "quantised-" + folder.name;
+    const auto native = open_model(path, WeightMode::kNative);
+    const auto floats = open_model(path, WeightMode::kF32);
+    const std::vector<TokenId> tokens = testing::random_tokens(native->spec.vocab_size, 40, 3);
+    const std::vector<float> wanted = Rig(*floats, {}).logits_of(tokens, 40);
+    EXPECT_LE(distance(Rig(*native, {}).logits_of(tokens, 40), wanted).worst, 1e-4) << folder.name;
+    for (const Isa isa : supported_isas()) {
+      Rig rig(*native, {.isa = isa});
+      const std::vector<float> logits = rig.logits_of(tokens, 40);
+      EXPECT_LE(distance(logits, wanted).nmse, 1e-3) << folder.name << " " << isa_name(isa);
+      EXPECT_EQ(first_difference(rig.logits_of(tokens, 1), logits, rig.vocab()), -1)
+          << folder.name << " " << isa_name(isa);
+    }
+  }
 }
 
 }  // namespace

@@ -38,4 +38,11 @@ void decode_iq4_nl(const std::byte* src, float* dst, int64_t n);
 void decode_iq4_xs(const std::byte* src, float* dst, int64_t n);
 void decode_mxfp4(const std::byte* src, float* dst, int64_t n);
 
+// scaled.cc
+void decode_fp8(const std::byte* src, float* dst, int64_t n);
+void decode_int8(const std::byte* src, float* dst, int64_t n);
+void decode_int4_g32(const std::byte* src, float* dst, int64_t n);
+void decode_int4_g64(const std::byte* src, float* dst, int64_t n);
+void decode_int4_g128(const std::byte* src, float* dst, int64_t n);
+
 }  // namespace farthing

@@ -34,6 +34,11 @@ constexpr std::array<Format, kDTypeCount> kFormats = {
     format_row<QBlockIQ4_NL>(DType::kIQ4_NL, "IQ4_NL", 20, 32, decode_iq4_nl),
     format_row<QBlockIQ4_XS>(DType::kIQ4_XS, "IQ4_XS", 23, 256, decode_iq4_xs),
     format_row<QBlockMXFP4>(DType::kMXFP4, "MXFP4", 39, 32, decode_mxfp4),
+    format_row<QBlockFP8>(DType::kFP8, "FP8", kNoGgmlType, 128, decode_fp8),
+    format_row<QBlockINT8>(DType::kINT8, "INT8", kNoGgmlType, 128, decode_int8),
+    format_row<QBlockINT4<1>>(DType::kINT4_G32, "INT4_G32", kNoGgmlType, 32, decode_int4_g32),
+    format_row<QBlockINT4<2>>(DType::kINT4_G64, "INT4_G64", kNoGgmlType, 64, decode_int4_g64),
+    format_row<QBlockINT4<4>>(DType::kINT4_G128, "INT4_G128", kNoGgmlType, 128, decode_int4_g128),
 };
 
 constexpr bool rows_are_in_order() {
@@ -58,7 +63,7 @@ std::span<const Format> all_formats() {
 
 const Format* format_from_ggml(uint32_t ggml_type) {
   for (const Format& f : kFormats) {
-    if (f.ggml_type == ggml_type) return &f;
+    if (f.ggml_type == ggml_type && ggml_type != kNoGgmlType) return &f;
   }
   return nullptr;
 }

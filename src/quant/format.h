@@ -17,13 +17,15 @@ enum class DType : uint8_t {
   kQ8_0, kQ4_0, kQ4_1, kQ5_0, kQ5_1,
   kQ2_K, kQ3_K, kQ4_K, kQ5_K, kQ6_K,
   kIQ4_NL, kIQ4_XS, kMXFP4,
+  kFP8, kINT8, kINT4_G32, kINT4_G64, kINT4_G128,  // of Hugging Face folders; no GGUF has them
 };
-inline constexpr size_t kDTypeCount = 16;
+inline constexpr size_t kDTypeCount = 21;
+inline constexpr uint32_t kNoGgmlType = ~uint32_t{0};
 
 struct Format {
   DType type;
   std::string_view name;   // as GGUF tools print it: "Q4_K"
-  uint32_t ggml_type;      // the number in a GGUF file
+  uint32_t ggml_type;      // the number in a GGUF file; kNoGgmlType: it can't be in one
   int64_t qblock_values;   // values that share scales; a row is a whole number of them
   int64_t qblock_bytes;
   // Decodes n values (a multiple of qblock_values) from src, bit for bit as the reference does.
@@ -31,6 +33,12 @@ struct Format {
   // The inverse (F32, F16, BF16 and Q8_0: what weights are converted to at load); nullptr for the others.
   void (*encode)(const float* src, std::byte* dst, int64_t n);
 };
+
+// Values that are floats (FP8 with a scale): they are multiplied with f32 activations, others with
+// int8 ones.
+constexpr bool has_float_values(DType type) {
+  return type == DType::kF32 || type == DType::kF16 || type == DType::kBF16 || type == DType::kFP8;
+}
 
 const Format& format_of(DType type);
 std::span<const Format> all_formats();

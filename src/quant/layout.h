@@ -87,6 +87,24 @@ FARTHING_QBLOCK QBlockIQ4_XS {  // d * (scale - 32) * kIQ4Values[q], 32 values p
   uint8_t qs[128];      // 8 times 16 bytes as in IQ4_NL
 };
 
+// ---- the types of Hugging Face folders: a scale as the folder has it, or f16 where that is exact
+// ------------------------------------------------------------------------------------------
+
+FARTHING_QBLOCK QBlockFP8 {  // d * e4m3(q)
+  float d;
+  uint8_t q[128];
+};
+FARTHING_QBLOCK QBlockINT8 {  // d * q
+  float d;
+  int8_t q[128];
+};
+template <int kGroups>
+FARTHING_QBLOCK QBlockINT4 {  // d * (q - zero), nibbles 32 by 32
+  uint16_t d;
+  uint16_t zero;
+  uint8_t qs[kGroups][16];
+};
+
 // ---- a row's part of a tile unit, where it isn't a quant block as it is (quant/tile.h)
 // ------------------------------------------------------------------------------------------
 
@@ -113,6 +131,10 @@ FARTHING_QBLOCK UnitMXFP4 {
   uint8_t e[4];
   uint8_t qs[4][16];
 };
+FARTHING_QBLOCK UnitINT8 {
+  float d;
+  uint8_t q[128];  // value + 128
+};
 FARTHING_QBLOCK UnitQ3_K {
   QBlockQ3_K block;
   uint16_t zero;
@@ -130,6 +152,9 @@ static_assert(sizeof(QBlockIQ4_NL) == 18 && sizeof(QBlockMXFP4) == 17);
 static_assert(sizeof(QBlockQ2_K) == 84 && sizeof(QBlockQ3_K) == 110 && sizeof(QBlockQ4_K) == 144);
 static_assert(sizeof(QBlockQ5_K) == 176 && sizeof(QBlockQ6_K) == 210 &&
               sizeof(QBlockIQ4_XS) == 136);
+
+static_assert(sizeof(QBlockFP8) == 132 && sizeof(QBlockINT8) == 132);
+static_assert(sizeof(QBlockINT4<1>) == 20 && sizeof(QBlockINT4<4>) == 68);
 
 // The 16 levels of IQ4_NL and IQ4_XS, and of MXFP4 (OCP Microscaling Formats 1.0, E2M1) times two.
 inline constexpr int8_t kIQ4Values[16] = {

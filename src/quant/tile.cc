@@ -95,6 +95,21 @@ constexpr Layout layout_of(DType type) {
       return whole<QBlockQ6_K>(256);
     case DType::kIQ4_XS:
       return whole<QBlockIQ4_XS>(256);
+    case DType::kFP8:
+      return whole<QBlockFP8>(128);
+    case DType::kINT8: {
+      Layout layout = whole<QBlockINT8>(128);
+      layout.twist = Twist::kBias;
+      layout.twist_from = offsetof(UnitINT8, q);
+      layout.twist_bytes = 128;
+      return layout;
+    }
+    case DType::kINT4_G32:
+      return whole<QBlockINT4<1>>(32);
+    case DType::kINT4_G64:
+      return whole<QBlockINT4<2>>(64);
+    case DType::kINT4_G128:
+      return whole<QBlockINT4<4>>(128);
   }
   return plain(4);
 }
@@ -292,6 +307,16 @@ void pack_tile(DType type, const std::byte* rows, int64_t n_rows, int64_t cols, 
       return pack_blocks<DType::kIQ4_XS>(rows, n_rows, cols, tile);
     case DType::kMXFP4:
       return pack_blocks<DType::kMXFP4>(rows, n_rows, cols, tile);
+    case DType::kFP8:
+      return pack_blocks<DType::kFP8>(rows, n_rows, cols, tile);
+    case DType::kINT8:
+      return pack_blocks<DType::kINT8>(rows, n_rows, cols, tile);
+    case DType::kINT4_G32:
+      return pack_blocks<DType::kINT4_G32>(rows, n_rows, cols, tile);
+    case DType::kINT4_G64:
+      return pack_blocks<DType::kINT4_G64>(rows, n_rows, cols, tile);
+    case DType::kINT4_G128:
+      return pack_blocks<DType::kINT4_G128>(rows, n_rows, cols, tile);
   }
 }
 

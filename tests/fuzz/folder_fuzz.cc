@@ -1,5 +1,5 @@
-// libFuzzer target: a right Hugging Face folder, one of whose files is replaced. The first byte says
-// which: c config.json, g generation_config.json, t tokenizer.json, k tokenizer_config.json,
+// libFuzzer target: a right Hugging Face folder, one of whose files is replaced. The first byte
+// says which: c config.json, g generation_config.json, t tokenizer.json, k tokenizer_config.json,
 // i the index, q a quantization_config inside config.json; else the weights.
 #include <cstddef>
 #include <cstdint>

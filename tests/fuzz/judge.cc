@@ -30,10 +30,13 @@ bool lies_in(std::span<const std::byte> part, std::span<const std::byte> whole) 
   return part.data() >= whole.data() && part.data() + part.size() <= whole.data() + whole.size();
 }
 
-std::string judge_tensors(const ModelFile& file, std::span<const std::span<const std::byte>> images) {
+std::string judge_tensors(const ModelFile& file,
+                          std::span<const std::span<const std::byte>> images) {
   std::vector<std::span<const std::byte>> ranges;
   for (const TensorView& tensor : file.tensors) {
-    const auto holds = [&](std::span<const std::byte> whole) { return lies_in(tensor.bytes, whole); };
+    const auto holds = [&](std::span<const std::byte> whole) {
+      return lies_in(tensor.bytes, whole);
+    };
     if (tensor.bytes.empty() ||
         (std::ranges::none_of(images, holds) && std::ranges::none_of(file.made, holds))) {
       return fmt::format("accepted, but tensor {} lies outside", tensor.name);

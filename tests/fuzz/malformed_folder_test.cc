@@ -38,8 +38,12 @@ class FolderSweep : public ::testing::Test {
       exact.emplace_back(text, text + bytes.size());
       bytes = std::as_bytes(std::span(exact.back()));
     };
-    for (auto* bytes : {&view.config, &view.generation_config, &view.tokenizer,
-                        &view.tokenizer_config, &view.chat_template, &view.index}) {
+    for (auto* bytes : {&view.config,
+                        &view.generation_config,
+                        &view.tokenizer,
+                        &view.tokenizer_config,
+                        &view.chat_template,
+                        &view.index}) {
       copy(*bytes);
     }
     for (HfFolder::Shard& shard : view.shards) copy(shard.bytes);
@@ -52,14 +56,15 @@ class FolderSweep : public ::testing::Test {
   }
 
   // Every value of a document, in place and replaced.
-  void sweep(Json FolderDoc::*document, const std::string& name) {
+  void sweep(Json FolderDoc::* document, const std::string& name) {
     const FolderDoc right = tiny_folder();
     const Json flat = (right.*document).flatten();
     for (const auto& [pointer, value] : flat.items()) {
       for (const Json& bad : bad_values()) {
         FolderDoc doc = right;
         (doc.*document)[Json::json_pointer(pointer)] = bad;
-        try_folder(doc.encode(), fmt::format("{} {} = {}", name, pointer, printable(bad.dump(-1, ' ', true))));
+        try_folder(doc.encode(),
+                   fmt::format("{} {} = {}", name, pointer, printable(bad.dump(-1, ' ', true))));
       }
       FolderDoc doc = right;
       const Json::json_pointer place(pointer);
@@ -70,7 +75,7 @@ class FolderSweep : public ::testing::Test {
     }
   }
 
-  void cut(std::string FolderBytes::*document, const std::string& name) {
+  void cut(std::string FolderBytes::* document, const std::string& name) {
     FolderBytes right = tiny_folder().encode();
     const std::string whole = right.*document;
     for (size_t n = 0; n <= whole.size(); ++n) {
@@ -88,9 +93,27 @@ class FolderSweep : public ::testing::Test {
 
  private:
   static std::vector<Json> bad_values() {
-    std::vector<Json> out = {nullptr, true, "", "x", "<s>", -1, 0, 1, 3, 7, 63, 65, 0.5, -0.5, 1e-320,
-                             1e300, Json::array(), Json::object(), Json::array({1, 2}),
-                             Json{{"a", 1}}, std::string(5000, 'y')};
+    std::vector<Json> out = {nullptr,
+                             true,
+                             "",
+                             "x",
+                             "<s>",
+                             -1,
+                             0,
+                             1,
+                             3,
+                             7,
+                             63,
+                             65,
+                             0.5,
+                             -0.5,
+                             1e-320,
+                             1e300,
+                             Json::array(),
+                             Json::object(),
+                             Json::array({1, 2}),
+                             Json{{"a", 1}},
+                             std::string(5000, 'y')};
     for (int bits : {7, 8, 15, 16, 20, 31, 32, 53, 62}) {
       out.emplace_back(int64_t{1} << bits);
       out.emplace_back((int64_t{1} << bits) - 1);
@@ -124,10 +147,12 @@ TEST_F(FolderSweep, Weights) {
       apply(doc.weights.tensors[i]);
       try_folder(doc.encode(), fmt::format("{} {}", right.weights.tensors[i].name, what));
     };
-    for (const char* dtype : {"F16", "BF16", "F64", "I8", "U8", "F8_E4M3", "BOOL", "F4", "C64", "x"}) {
+    for (const char* dtype :
+         {"F16", "BF16", "F64", "I8", "U8", "F8_E4M3", "BOOL", "F4", "C64", "x"}) {
       change(fmt::format("of type {}", dtype), [&](auto& t) { t.dtype = dtype; });
     }
-    for (int64_t d : {int64_t{0}, int64_t{-1}, int64_t{1}, int64_t{63}, int64_t{1} << 31, int64_t{1} << 62}) {
+    for (int64_t d :
+         {int64_t{0}, int64_t{-1}, int64_t{1}, int64_t{63}, int64_t{1} << 31, int64_t{1} << 62}) {
       change(fmt::format("with dimension {}", d), [&](auto& t) { t.shape[0] = d; });
       change(fmt::format("with one more dimension {}", d), [&](auto& t) { t.shape.push_back(d); });
       change(fmt::format("from {}", d), [&](auto& t) { t.range = std::pair(d, d + 256); });
@@ -177,11 +202,15 @@ TEST_F(FolderSweep, Bombs) {
       {"many merges", "{\"model\":{\"merges\":[" + repeat("\"a b\",", kBytes) + "\"a b\"]}}"},
       {"many added tokens",
        "{\"added_tokens\":[" + numbered("{\"id\":", ",\"content\":\"a\"},", 100'000) + "{}]}"},
-      {"many files", "{\"weight_map\":{" + numbered("\"k", "\":\"a.safetensors\",", 100'000) + "\"z\":1}}"},
+      {"many files",
+       "{\"weight_map\":{" + numbered("\"k", "\":\"a.safetensors\",", 100'000) + "\"z\":1}}"},
   };
   for (const auto& [what, text] : bombs) {
-    for (auto document : {&FolderBytes::config, &FolderBytes::generation_config, &FolderBytes::tokenizer,
-                          &FolderBytes::tokenizer_config, &FolderBytes::index}) {
+    for (auto document : {&FolderBytes::config,
+                          &FolderBytes::generation_config,
+                          &FolderBytes::tokenizer,
+                          &FolderBytes::tokenizer_config,
+                          &FolderBytes::index}) {
       FolderBytes folder = tiny_folder().encode();
       folder.*document = text;
       try_folder(folder, what);

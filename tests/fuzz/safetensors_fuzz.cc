@@ -21,8 +21,7 @@ void judge(std::span<const std::byte> image) {
   std::vector<std::string_view> names;
   for (const StoredTensor& tensor : *tensors) {
     const std::byte* begin = tensor.bytes.data();
-    require(begin >= image.data() + 8 &&
-                begin + tensor.bytes.size() <= image.data() + image.size(),
+    require(begin >= image.data() + 8 && begin + tensor.bytes.size() <= image.data() + image.size(),
             "a tensor lies outside");
     require(end == nullptr || begin == end, "tensors overlap, or have a gap between them");
     require(tensor.size() * tensor.type->bits == static_cast<int64_t>(tensor.bytes.size() * 8),

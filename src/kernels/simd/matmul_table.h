@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/simd/float_matmul.h"
+#include "kernels/simd/fp8_matmul.h"
 #include "kernels/simd/isa_kernels.h"
 #include "kernels/simd/panel_matmul.h"
 #include "kernels/simd/tile_formats.h"
@@ -38,6 +39,11 @@ struct MatmulRow {
       integer<TileIQ4_NL<V>>,
       integer<TileIQ4_XS<V>>,
       integer<TileMXFP4<V>>,
+      FP8Matmul<V>::run,
+      integer<TileINT8<V>>,
+      integer<TileINT4<V, 1>>,
+      integer<TileINT4<V, 2>>,
+      integer<TileINT4<V, 4>>,
   }};
 };
 

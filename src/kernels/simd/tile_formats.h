@@ -232,6 +232,52 @@ struct TileMXFP4 : Group32<V, UnitMXFP4, 8, 4, 0, false> {
   }
 };
 
+// ---- 32, 64 or 128 values per block, of Hugging Face folders
+// -------------------------------------------------------------------------------------------
+
+// d * (q - zero): the product with -d * zero, which is exact, is the minimum.
+template <class V, int kN>
+struct TileINT4 {
+  using Unit = QBlockINT4<kN>;
+  using I = typename V::I;
+  using F = typename V::F;
+  static constexpr int kBits = 4, kGroups = kN, kPart = kN, kOffset = 0;
+  static constexpr bool kHalves = false, kMin = true, kSigned = false;
+
+  FARTHING_SIMD void header(const std::byte* unit, F* scale, F* min) {
+    const I factors = line<V>(unit, 0);
+    const F d = V::f16_low(factors);
+    const F zero = V::to_float(V::template shr<16>(factors));
+    const F minimum = V::mul(V::sub(V::zero_f(), d), zero);
+#pragma GCC unroll 4
+    for (int i = 0; i < kN; ++i) scale[i] = d, min[i] = minimum;
+  }
+  template <int kGroup>
+  FARTHING_SIMD void quads(const std::byte* unit, int, I* w) {
+    split_nibbles<V>(unit, 4 + 16 * kGroup, w);
+  }
+};
+
+template <class V>
+struct TileINT8 {
+  using Unit = UnitINT8;
+  using I = typename V::I;
+  using F = typename V::F;
+  static constexpr int kBits = 8, kGroups = 4, kPart = 1, kOffset = 0;
+  static constexpr bool kHalves = false, kMin = false, kSigned = true;
+
+  FARTHING_SIMD void header(const std::byte* unit, F* scale, F*) {
+    const F d = V::as_float(line<V>(unit, 0));
+#pragma GCC unroll 4
+    for (int i = 0; i < kGroups; ++i) scale[i] = d;
+  }
+  template <int kGroup>
+  FARTHING_SIMD void quads(const std::byte* unit, int part, I* w) {
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; ++j) w[j] = line<V>(unit, 4 + 32 * part + 4 * j);
+  }
+};
+
 // ---- 256 values per block
 // -----------------------------------------------------------------------------------
 

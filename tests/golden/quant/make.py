@@ -46,6 +46,33 @@ def blocks_of(name, random):
     return kind, np.concatenate([blocks, extreme, uniform])
 
 
+# Types of Hugging Face folders, which the package doesn't know: layout as in src/quant/layout.h.
+def e4m3(bits):
+    """OCP E4M3; what that calls NaN continues the row of numbers (480), as src/base/half.h has it."""
+    exponent, fraction = (bits >> 3) & 15, bits & 7
+    magnitude = np.where(exponent == 0, fraction * 2.0**-9, (8 + fraction) * 2.0 ** (exponent.astype(float) - 10))
+    return np.where(bits & 128, -magnitude, magnitude).astype(np.float32)
+
+
+def own_types(random):
+    """name -> blocks, values"""
+    scales = random.normal(0, 0.02, 40).astype("<f4")
+    q = random.integers(0, 256, (40, 128), dtype=np.uint8)
+    q[0], q[1, :] = np.arange(128), np.arange(128, 256)
+    with_scale = np.concatenate([scales.view(np.uint8).reshape(40, 4), q], axis=1)
+    yield "FP8", with_scale, scales[:, None] * e4m3(q)
+    yield "INT8", with_scale, scales[:, None] * q.view(np.int8).astype(np.float32)
+    for groups in (1, 2, 4):
+        d = random.normal(0, 0.02, 80).astype("<f2")
+        zero = (np.arange(80) % 17).astype("<u2")
+        qs = random.integers(0, 256, (80, groups, 16), dtype=np.uint8)
+        blocks = np.concatenate([d.view(np.uint8).reshape(80, 2), zero.view(np.uint8).reshape(80, 2),
+                                 qs.reshape(80, -1)], axis=1)
+        nibbles = np.concatenate([qs & 15, qs >> 4], axis=2).reshape(80, -1).astype(np.int32)
+        values = d.astype(np.float32)[:, None] * (nibbles - zero[:, None].astype(np.int32)).astype(np.float32)
+        yield f"INT4_G{32 * groups}", blocks, values
+
+
 def q8_0_inputs(random):
     x = random.normal(0, 1, (40, 32)).astype(np.float32) * np.float32(10.0) ** random.integers(-6, 5, (40, 1))
     x[0] = 0
@@ -64,6 +91,9 @@ def main():
         values = dequantize(blocks.reshape(1, -1) if name == "F32" else blocks, kind).astype("<f4")
         data = blocks.tobytes()
         (HERE / f"{name}.bin").write_bytes(struct.pack("<Q", len(data)) + data + values.tobytes())
+    for name, blocks, values in own_types(np.random.default_rng(8)):
+        data = blocks.tobytes()
+        (HERE / f"{name}.bin").write_bytes(struct.pack("<Q", len(data)) + data + values.astype("<f4").tobytes())
     x = q8_0_inputs(np.random.default_rng(7))
     encoded = quantize(x, gguf.GGMLQuantizationType.Q8_0)
     (HERE / "Q8_0.encode.bin").write_bytes(struct.pack("<Q", x.size) + x.tobytes() + encoded.tobytes())
