@@ -88,6 +88,7 @@ struct EngineMetrics {
 
   SchedulerCounts scheduler;
   int64_t generated_tokens = 0;
+  DraftTimings drafts;  // of all requests; counted with a drafter only
   std::array<int64_t, kFinishReasonCount> wasted_tokens{};  // computed for requests cut short
 
   int32_t kv_blocks_leased = 0;
