@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cmath>
@@ -404,25 +405,24 @@ TEST(Engine, AModelThatGuessesForItselfIsAlwaysRight) {
   }
 }
 
-// What is drawn behind a draft follows the model's distribution: three tokens, counted over many
-// seeds, against the probabilities that the model states. Pearson's chi-square.
+// What is drawn behind a draft follows the model's distribution: three of four tokens, counted over
+// many seeds, against the probabilities that the model states. Pearson's chi-square.
 TEST(Engine, DraftsKeepTheDistribution) {
   constexpr int kSeeds = 12000;
-  constexpr int32_t kChoices = 4;  // top_k
-  Request base = request_of(9, 1);
-  const std::vector<TokenId> part = base.prompt;
-  for (int i = 0; i < 2; ++i) base.prompt.insert(base.prompt.end(), part.begin(), part.end());
+  constexpr TokenId kFirst = 20, kEnd = 24;  // nothing else is drawn
+  Request base = request_of(1, 1);
+  for (int i = 1; i < 50; ++i) base.prompt.push_back(kFirst + i * i / 3 % (kEnd - kFirst));
   base.sampling.temperature = 1;
-  base.sampling.top_k = kChoices;
+  for (TokenId token = kFirst; token < kEnd; ++token)
+    base.sampling.logit_bias.emplace_back(token, 100.0f);
   const auto plain = start({.n_threads = 1, .context = 128, .max_sequences = 1});
-  // The likeliest tokens behind the prompt and these, and their probabilities among themselves, at
-  // a temperature.
+  // The probabilities of the four behind the prompt and these, at a temperature.
   using Choices = std::vector<std::pair<TokenId, double>>;
   const auto choices_behind = [&](const std::vector<TokenId>& more, double temperature) {
     Request r = base;
     r.prompt.insert(r.prompt.end(), more.begin(), more.end());
     r.sampling.temperature = 0;
-    r.sampling.logprobs = kChoices;
+    r.sampling.logprobs = toy().model->spec.vocab_size;
     std::vector<TokenLogprob> top;
     std::atomic<bool> ended = false;
     EXPECT_TRUE(plain->submit(r, [&](Event event) {
@@ -433,6 +433,7 @@ TEST(Engine, DraftsKeepTheDistribution) {
     Choices choices;
     double sum = 0;
     for (const TokenLogprob& t : top) {
+      if (t.token < kFirst || t.token >= kEnd) continue;
       choices.emplace_back(t.token, std::exp(t.logprob / temperature));
       sum += choices.back().second;
     }
@@ -450,11 +451,10 @@ TEST(Engine, DraftsKeepTheDistribution) {
     }
     return all;
   };
-  const std::map<Three, double> right = distribution(1), wrong = distribution(1.15);
+  const std::map<Three, double> right = distribution(1), wrong = distribution(1.25);
   ASSERT_EQ(right.size(), 64u);
   for (const DrafterCase& drafter : drafter_cases()) {
-    if (drafter.name != "lookup 3" && drafter.name != "all layers 3" && drafter.name != "suffix 15")
-      continue;
+    if (drafter.name != "lookup 3" && drafter.name != "suffix 15") continue;
     const auto drafting =
         start(drafter.with({.n_threads = 1, .context = 128, .max_sequences = 16}));
     std::map<Three, int> counts;
@@ -478,10 +478,15 @@ TEST(Engine, DraftsKeepTheDistribution) {
           changed.notify_all();
         }
       }));
+      std::unique_lock lock(mutex);  // a hundred at a time: a long queue takes its time
+      ASSERT_TRUE(
+          changed.wait_for(lock, std::chrono::seconds(300), [&] { return n_ended > seed - 100; }));
     }
-    std::unique_lock lock(mutex);
-    ASSERT_TRUE(
-        changed.wait_for(lock, std::chrono::seconds(300), [&] { return n_ended == kSeeds; }));
+    {
+      std::unique_lock lock(mutex);
+      ASSERT_TRUE(
+          changed.wait_for(lock, std::chrono::seconds(300), [&] { return n_ended == kSeeds; }));
+    }
     // Rare ones count together, so that a cell has five at least.
     const auto chi_square = [&](const std::map<Three, double>& expected) {
       double sum = 0, rest = kSeeds, rest_expected = kSeeds;
