@@ -167,7 +167,7 @@ void add_bench(CLI::App& app, int& exit_code) {
   add_model_options(*verb, command->model);
   verb->remove_option(verb->get_option("--ctx"));       // as long as the tests need
   verb->remove_option(verb->get_option("--kv-cache"));  // without it there is no depth
-  for (const char* flag : {"--speculate", "--draft"})
+  for (const char* flag : {"--speculate", "--draft", "--draft-model", "--draft-layers"})
     verb->remove_option(verb->get_option(flag));  // tokens are random
   verb->get_option("--model")
       ->description("GGUF file, or smollm2, gemma3; or several")
@@ -201,6 +201,7 @@ void add_bench(CLI::App& app, int& exit_code) {
       ->capture_default_str();
   verb->add_flag("--json", command->json, "Print one JSON object, with llama-bench's field names");
   add_bench_serve(*verb, exit_code);
+  add_bench_speculation(*verb, exit_code);
 }
 
 }  // namespace farthing

@@ -126,13 +126,26 @@ void add_model_options(CLI::App& verb, ModelOptions& options) {
                    engine.paged,
                    {{"paged", true}, {"contiguous", false}},
                    "contiguous: a sequence reserves room for all its possible tokens at once");
-  add_choice<bool>(
-      verb,
-      "--speculate",
-      engine.speculate,
-      {{"off", false}, {"lookup", true}},
-      "lookup: guess tokens from what the text had before, and compute several at once; "
-      "changes no answer");
+  add_choice<Speculation>(verb,
+                          "--speculate",
+                          engine.speculate,
+                          {{"off", Speculation::kOff},
+                           {"lookup", Speculation::kLookup},
+                           {"suffix", Speculation::kSuffix},
+                           {"draft", Speculation::kDraft},
+                           {"self", Speculation::kSelf}},
+                          "Guess tokens and compute several at once, which changes no answer. "
+                          "lookup: what the text had before; suffix: and earlier answers; draft: "
+                          "what --draft-model says; self: what the model's first layers say");
+  verb.add_option("--draft-model",
+                  options.draft_model,
+                  "With --speculate draft: a smaller model with the same vocabulary")
+      ->type_name("FILE");
+  verb.add_option("--draft-layers",
+                  engine.draft_layers,
+                  "With --speculate self: so many layers (default: a quarter of them)")
+      ->check(CLI::Range(1, 1 << 16))
+      ->type_name("N");
   verb.add_option("--draft",
                   engine.draft_tokens,
                   "With --speculate: tokens guessed at a time (default: as many as pay)")
@@ -144,6 +157,14 @@ void add_model_options(CLI::App& verb, ModelOptions& options) {
       options.load.weights,
       {{"native", WeightMode::kNative}, {"f32", WeightMode::kF32}, {"int8", WeightMode::kInt8}},
       "Type that weights are kept in; native: as in the file");
+}
+
+Result<std::unique_ptr<Model>> load_draft_model(ModelOptions& options, const LoadedModel& target) {
+  if (options.draft_model.empty()) return std::unique_ptr<Model>();
+  FARTHING_TRY(const std::string path, resolve_model(options.draft_model));
+  FARTHING_TRY(auto model, load_draft_model(path, options.load, target));
+  options.engine.draft_model = model.get();
+  return model;
 }
 
 Result<std::string> resolve_alias(const std::string& name) {

@@ -18,14 +18,19 @@ struct ModelOptions {
   std::string model = "smollm2";  // a path, or an alias: smollm2, gemma3
   LoadOptions load;
   EngineOptions engine;
+  std::string draft_model;  // as model; empty: none
 };
 
 // --model only: for verbs that just look at the file.
 void add_model_option(CLI::App& verb, std::string& model);
 
 // --model, --ctx, --threads, --isa, --kv-type, --chunk, --kv-cache, --attention, --weights,
-// --memory. `options` must outlive the verb.
+// --memory, --speculate and what belongs to it. `options` must outlive the verb.
 void add_model_options(CLI::App& verb, ModelOptions& options);
+
+// What --draft-model names, loaded for `target`, and the engine told of it; nothing if there is
+// none.
+Result<std::unique_ptr<Model>> load_draft_model(ModelOptions& options, const LoadedModel& target);
 
 // The file behind --model. Aliases are files of the models folder: FARTHING_MODELS_DIR, else
 // ${XDG_CACHE_HOME:-~/.cache}/farthing/models. kBadInput, with what to run, if there is none.

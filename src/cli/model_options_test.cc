@@ -100,6 +100,24 @@ TEST_F(CommandLine, EveryFlag) {
   EXPECT_EQ(options_.engine.chunk, std::numeric_limits<int32_t>::max());
 }
 
+TEST_F(CommandLine, Drafters) {
+  EXPECT_EQ(options_.engine.speculate, Speculation::kOff);
+  using enum Speculation;
+  for (const auto& [name, value] : {std::pair{"lookup", kLookup},
+                                    {"suffix", kSuffix},
+                                    {"draft", kDraft},
+                                    {"self", kSelf},
+                                    {"off", kOff}}) {
+    ASSERT_EQ(run({"run", "--speculate", name}), 0) << errors_;
+    EXPECT_EQ(options_.engine.speculate, value);
+  }
+  ASSERT_EQ(run({"run", "--draft-model", "d.gguf", "--draft-layers", "7", "--draft", "3"}), 0);
+  EXPECT_EQ(options_.draft_model, "d.gguf");
+  EXPECT_EQ(options_.engine.draft_layers, 7);
+  EXPECT_EQ(options_.engine.draft_tokens, 3);
+  EXPECT_EQ(run({"run", "--speculate", "ngram"}), 2);
+}
+
 TEST_F(CommandLine, BadValuesAreUsageErrorsThatNameTheFlag) {
   const std::vector<std::vector<std::string>> bad = {
       {"--ctx", "0"},

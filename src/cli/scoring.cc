@@ -15,7 +15,8 @@ namespace farthing {
 void add_scoring_options(CLI::App& verb, ScoringOptions& options) {
   options.model.engine.context = 512;
   add_model_options(verb, options.model);
-  for (const char* flag : {"--kv-cache", "--speculate", "--draft"})
+  for (const char* flag :
+       {"--kv-cache", "--speculate", "--draft", "--draft-model", "--draft-layers"})
     verb.remove_option(verb.get_option(flag));  // nothing is generated
   verb.get_option("--ctx")->description("Tokens of a chunk")->default_str("512");
   verb.get_option("--ctx")->check(CLI::Range(3, 1 << 24));

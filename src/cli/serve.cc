@@ -260,15 +260,19 @@ Status serve(ServeFlags flags) {
   engine_options.kv_memory = flags.kv_memory;
   engine_options.kv_share = kKVShare;
   engine_options.itl_target = flags.itl_target * 1e-3;
+  FARTHING_TRY(const std::unique_ptr<Model> draft_model, load_draft_model(flags.model, *model));
   FARTHING_TRY(const std::unique_ptr<Engine> engine, Engine::start(*model, engine_options));
-  logger->info("model={} context={} max_seqs={} threads={} isa={} kv_mib={} workspace_mib={}",
-               model->description,
-               engine->context(),
-               engine_options.max_sequences,
-               engine->n_threads(),
-               isa_name(engine->isa()),
-               engine->kv_bytes() >> 20,
-               engine->workspace_bytes() >> 20);
+  logger->info(
+      "model={} context={} max_seqs={} threads={} isa={} kv_mib={} workspace_mib={} "
+      "drafter_mib={}",
+      model->description,
+      engine->context(),
+      engine_options.max_sequences,
+      engine->n_threads(),
+      isa_name(engine->isa()),
+      engine->kv_bytes() >> 20,
+      engine->workspace_bytes() >> 20,
+      engine->drafter_bytes() >> 20);
 
   EngineBackend backend(*model, *engine, flags.served_model_name, std::move(price));
   const bool needs_key = !keys.empty();

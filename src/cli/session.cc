@@ -63,7 +63,9 @@ Result<Session> Session::start(const RunOptions& options) {
   // just kill.
   FARTHING_TRY(Interrupts interrupts, Interrupts::create());
   Session session(options, std::move(model), std::move(interrupts), std::move(price));
-  FARTHING_TRY(session.engine_, Engine::start(*session.model_, options.model.engine));
+  ModelOptions model_options = options.model;
+  FARTHING_TRY(session.draft_model_, load_draft_model(model_options, *session.model_));
+  FARTHING_TRY(session.engine_, Engine::start(*session.model_, model_options.engine));
   return session;
 }
 

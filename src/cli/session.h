@@ -57,6 +57,7 @@ class Session {
   const RunOptions* options_;
   std::optional<MachinePrice> price_;
   std::unique_ptr<LoadedModel> model_;  // the engine uses it: it goes last
+  std::unique_ptr<Model> draft_model_;  // it too
   Interrupts interrupts_;
   std::unique_ptr<Engine> engine_;
 };

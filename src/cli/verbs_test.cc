@@ -305,6 +305,37 @@ TEST_F(Verbs, RunStopsAtAStopString) {
   EXPECT_EQ(Json::parse(cut.out)["finish_reason"], "stop");
 }
 
+// Whoever guesses, the text is the same.
+TEST_F(Verbs, RunSpeculates) {
+  const auto with = [&](std::vector<std::string> more) {
+    std::vector<std::string> args = {
+        "run", "--model", kToy, "--raw", "--temperature", "0", "--max-tokens", "40"};
+    args.insert(args.end(), more.begin(), more.end());
+    args.push_back("the cat the cat the cat");
+    return run(args);
+  };
+  const Outcome off = with({});
+  ASSERT_EQ(off.exit_code, 0) << off.err;
+  EXPECT_EQ(with({"--speculate", "lookup"}).out, off.out);
+  EXPECT_EQ(with({"--speculate", "suffix"}).out, off.out);
+  EXPECT_EQ(with({"--speculate", "self", "--draft", "3"}).out, off.out);
+  EXPECT_EQ(with({"--speculate", "draft", "--draft-model", kToy, "--draft", "3"}).out, off.out);
+  const Outcome json =
+      with({"--speculate", "draft", "--draft-model", kToy, "--draft", "3", "--json"});
+  const Json timings = Json::parse(json.out)["timings"];
+  EXPECT_GT(timings["draft_n"], 0);
+  EXPECT_EQ(timings["draft_n"], timings["draft_n_accepted"]);  // it is the model itself
+
+  const Outcome none = with({"--speculate", "draft"});
+  EXPECT_EQ(none.exit_code, 2);
+  EXPECT_THAT(none.err, HasSubstr("--draft-model"));
+  const std::string gemma = FARTHING_SOURCE_DIR "/tests/golden/model/gemma3.gguf";
+  const Outcome other = with({"--speculate", "draft", "--draft-model", gemma});
+  EXPECT_EQ(other.exit_code, 3);
+  EXPECT_THAT(other.err, HasSubstr("vocabulary"));
+  EXPECT_EQ(with({"--speculate", "draft", "--draft-model", folder_ + "/none"}).exit_code, 3);
+}
+
 TEST_F(Verbs, RunRefuses) {
   EXPECT_EQ(run({"run", "--model", kToy}, "").exit_code, 2);
   EXPECT_EQ(run({"run", "--model", kToy, ""}).exit_code, 2);

@@ -13,6 +13,7 @@
 #include "base/result.h"
 #include "core/cache_miss.h"
 #include "core/ids.h"
+#include "core/sequence.h"
 #include "core/slice_cut.h"
 #include "core/wait_reason.h"
 
@@ -60,6 +61,37 @@ struct Usage {
   int32_t completion_tokens = 0;           // over all samples
 };
 
+// Of the steps that gave a sample the tokens after its first, over all samples. Places in a draft
+// begin with 0.
+struct DraftTimings {
+  int32_t drafted_tokens = 0;
+  int32_t accepted_tokens = 0;  // of those
+  std::array<int32_t, kMostDraft> drafted_at{};
+  std::array<int32_t, kMostDraft> accepted_at{};
+  int64_t steps = 0;         // of a sample
+  int64_t tokens = 0;        // that came out of them
+  double seconds = 0;        // of the steps, drafting included
+  double plain_seconds = 0;  // the same tokens one by one, by the step model
+
+  DraftTimings& operator+=(const DraftTimings& other) {
+    drafted_tokens += other.drafted_tokens;
+    accepted_tokens += other.accepted_tokens;
+    for (size_t i = 0; i < drafted_at.size(); ++i) {
+      drafted_at[i] += other.drafted_at[i];
+      accepted_at[i] += other.accepted_at[i];
+    }
+    steps += other.steps;
+    tokens += other.tokens;
+    seconds += other.seconds;
+    plain_seconds += other.plain_seconds;
+    return *this;
+  }
+  double tokens_per_step() const {
+    return steps > 0 ? static_cast<double>(tokens) / static_cast<double>(steps) : 0;
+  }
+  double speedup() const { return seconds > 0 ? plain_seconds / seconds : 0; }
+};
+
 struct Timings {
   double queue_seconds = 0;
   double prefill_seconds = 0;  // from admission to the first token
@@ -69,8 +101,7 @@ struct Timings {
   // that were in it. A step's work on the prompt is the prompt's, also when it is done again.
   double prompt_busy_seconds = 0;
   double completion_busy_seconds = 0;
-  int32_t drafted_tokens = 0;   // guessed at, over all samples
-  int32_t accepted_tokens = 0;  // of those
+  DraftTimings drafts;
 };
 
 // What happened on the way: why it took as long as it did.

@@ -11,6 +11,10 @@
 
 namespace farthing {
 
+// Most guesses of one sequence in a step: with the token before them, what the kernels for few
+// tokens take at once.
+inline constexpr int32_t kMostDraft = 15;
+
 struct Sequence {
   SequenceId id;
   RequestId request;

@@ -13,11 +13,13 @@
 #include <vector>
 
 #include "base/cpu.h"
+#include "draft/model_drafter.h"
 #include "engine/runner.h"
 #include "sample/sampler.h"
 #include "sample/stop_matcher.h"
 #include "sched/lookup_drafter.h"
 #include "sched/scheduler.h"
+#include "sched/suffix_drafter.h"
 #include "text/stream_decoder.h"
 
 namespace farthing {
@@ -81,7 +83,8 @@ struct Engine::Impl {
   EngineOptions options;
   std::unique_ptr<Runner> runner;
   std::unique_ptr<KVPool> pool;
-  LookupDrafter lookup;
+  std::unique_ptr<Drafter> drafter;
+  int64_t drafter_bytes = 0;
   std::unique_ptr<Scheduler> scheduler;
 
   // The mailbox.
@@ -103,6 +106,7 @@ struct Engine::Impl {
 
   Batch batch;                 // of the step at hand
   std::vector<double> shares;  // of the step's time, by slice
+  double plain_seconds = 0;    // what it would have taken without drafts
   // A row of the logits at hand: of a sequence as if the first n_draft of its draft were right.
   struct Row {
     const Sequence* sequence;
@@ -114,6 +118,11 @@ struct Engine::Impl {
   ModelWork model_work;
   std::thread thread;
 
+  Status check_drafter();
+  ModelDrafterOptions drafter_options(int32_t n_blocks) const;
+  int64_t block_bytes() const;
+  Result<int64_t> memory_beside_drafter(int32_t n_blocks);
+  Status make_drafter(int32_t n_blocks);
   Status validate(const Request& request) const;
   void loop();
   bool take_mail();  // false: stop
@@ -122,6 +131,8 @@ struct Engine::Impl {
   int32_t best_needed_by(const Sequence& sequence, const Request& request) const;
   void choose(const Logits& logits);
   void account(TimePoint began, TimePoint done);
+  void count_draft(const Slice& slice, Active& entry, double seconds);
+  void count_token(const Sequence& sequence, int32_t n_draft, bool right);
   void publish_tokens(TimePoint now);
   // True: the token stops its sequence.
   bool publish_token(const Sequence& sequence, int32_t n_draft, Sampled&& chosen, TimePoint now);
@@ -139,7 +150,11 @@ Result<std::unique_ptr<Engine>> Engine::start(const LoadedModel& model,
   impl->model = &model;
   EngineOptions& options = impl->options;
   options = given;
-  if (options.context <= 0) options.context = std::min(model.context_length(), 8192);
+  if (options.context <= 0) {
+    options.context = std::min(model.context_length(), 8192);
+    if (const Model* draft = options.draft_model)
+      options.context = std::min(options.context, draft->spec.context_length);
+  }
   if (options.context > model.context_length()) {
     return usage_error(
         "--ctx {}: this model was trained for {} tokens", options.context, model.context_length());
@@ -147,12 +162,13 @@ Result<std::unique_ptr<Engine>> Engine::start(const LoadedModel& model,
   if (options.context < 2)
     return usage_error("--ctx {}: at least 2 tokens are needed", options.context);
   options.max_sequences = std::max(options.max_sequences, 1);
-  const int32_t most_drafted = options.speculate ? kMostDrafted : 0;
+  const int32_t most_drafted = options.speculate == Speculation::kOff ? 0 : kMostDrafted;
+  FARTHING_TRY_VOID(impl->check_drafter());
   const int32_t step_tokens =
       std::max(std::clamp(options.chunk, 1, options.context), options.max_sequences + most_drafted);
   const int64_t one = blocks_for(options.context);
   int64_t n_blocks = options.max_sequences * one;
-  const int64_t block_bytes = KVStore::bytes_needed(model.model->kv_shapes(options.kv_type), 1);
+  const int64_t block_bytes = impl->block_bytes();
   if (options.kv_memory > 0) {
     if (options.kv_memory < one * block_bytes) {
       return no_resource(
@@ -177,18 +193,22 @@ Result<std::unique_ptr<Engine>> Engine::start(const LoadedModel& model,
                        options.max_sequences,
                        options.context);
   }
+  FARTHING_TRY(const int64_t memory, impl->memory_beside_drafter(static_cast<int32_t>(n_blocks)));
   FARTHING_TRY(impl->runner,
                Runner::create(*model.model,
                               {.n_threads = options.n_threads,
                                .isa = options.isa,
                                .n_blocks = static_cast<int32_t>(n_blocks),
-                               .memory_limit = options.memory_limit,
+                               .memory_limit = memory,
                                .decoder = {.max_tokens = step_tokens,
                                            .max_logits = options.max_sequences + most_drafted,
                                            .context = options.context,
                                            .kv_type = options.kv_type,
                                            .attention = options.attention}}));
   impl->pool = std::make_unique<KVPool>(static_cast<int32_t>(n_blocks));
+  FARTHING_TRY_VOID(impl->make_drafter(static_cast<int32_t>(n_blocks)));
+  if (options.wrap_drafter && impl->drafter)
+    impl->drafter = options.wrap_drafter(std::move(impl->drafter));
   impl->scheduler = std::make_unique<Scheduler>(
       SchedulerOptions{.context = options.context,
                        .max_sequences = options.max_sequences,
@@ -200,9 +220,9 @@ Result<std::unique_ptr<Engine>> Engine::start(const LoadedModel& model,
                        .policy = options.policy,
                        .itl_target = options.itl_target,
                        .cache_key = random_key(),
-                       .drafter = options.speculate ? &impl->lookup : nullptr,
-                       .most_drafted = most_drafted,
-                       .draft_tokens = options.draft_tokens},
+                       .drafts = {.drafter = impl->drafter.get(),
+                                  .most_drafted = most_drafted,
+                                  .draft_tokens = options.draft_tokens}},
       *impl->pool);
   impl->model_work = ModelWork(*model.model, options.kv_type);
   const auto most_rows = static_cast<size_t>(options.max_sequences + most_drafted);
@@ -217,6 +237,100 @@ Result<std::unique_ptr<Engine>> Engine::start(const LoadedModel& model,
   impl->shown_metrics = metrics;
   impl->thread = std::thread([raw = impl.get()] { raw->loop(); });
   return std::unique_ptr<Engine>(new Engine(std::move(impl)));
+}
+
+Status Engine::Impl::check_drafter() {
+  const Speculation speculate = options.speculate;
+  const int32_t n_layers = model->model->spec.n_layers();
+  if (speculate == Speculation::kSelf) {
+    if (options.draft_layers == 0) options.draft_layers = std::max(1, n_layers / 4);
+    if (options.draft_layers > n_layers)
+      return usage_error("--draft-layers {}: this model has {}", options.draft_layers, n_layers);
+  } else if (options.draft_layers > 0) {
+    return usage_error("--draft-layers is for --speculate self");
+  }
+  if (speculate != Speculation::kDraft) {
+    if (options.draft_model) return usage_error("--draft-model is for --speculate draft");
+    return {};
+  }
+  if (!options.draft_model) return usage_error("--speculate draft: --draft-model says which");
+  const ModelSpec& spec = options.draft_model->spec;
+  if (spec.vocab_size != model->model->spec.vocab_size) {
+    return usage_error("--draft-model: it has {} tokens, the model {}: their vocabularies differ",
+                       spec.vocab_size,
+                       model->model->spec.vocab_size);
+  }
+  if (spec.context_length < options.context) {
+    return usage_error("--draft-model: it was trained for {} tokens: give a --ctx of at most that",
+                       spec.context_length);
+  }
+  return {};
+}
+
+ModelDrafterOptions Engine::Impl::drafter_options(int32_t n_blocks) const {
+  return {.n_layers = options.draft_layers,
+          .max_sequences = std::min(options.max_sequences, kMostDrafted),
+          .context = options.context,
+          .kv_type = options.kv_type,
+          .attention = options.attention,
+          .n_blocks = n_blocks,
+          .shares = options.speculate == Speculation::kSelf};
+}
+
+// Of keys and values, those of a draft model included: they lie in the same blocks.
+int64_t Engine::Impl::block_bytes() const {
+  int64_t bytes = KVStore::bytes_needed(model->model->kv_shapes(options.kv_type), 1);
+  if (options.draft_model)
+    bytes += KVStore::bytes_needed(options.draft_model->kv_shapes(options.kv_type), 1);
+  return bytes;
+}
+
+// What the drafter leaves of the memory.
+Result<int64_t> Engine::Impl::memory_beside_drafter(int32_t n_blocks) {
+  const int32_t n_threads = options.n_threads > 0 ? options.n_threads : cpu_budget().threads;
+  switch (options.speculate) {
+    case Speculation::kOff:
+    case Speculation::kLookup:
+      break;
+    case Speculation::kSuffix:
+      drafter_bytes = SuffixDrafter::bytes_at_most(options.max_sequences, options.context);
+      break;
+    case Speculation::kDraft:
+      drafter_bytes =
+          ModelDrafter::bytes_needed(*options.draft_model, n_threads, drafter_options(n_blocks));
+      break;
+    case Speculation::kSelf:
+      drafter_bytes =
+          ModelDrafter::bytes_needed(*model->model, n_threads, drafter_options(n_blocks));
+      break;
+  }
+  if (drafter_bytes == 0) return options.memory_limit;
+  const int64_t memory =
+      options.memory_limit > 0 ? options.memory_limit : memory_budget().available;
+  if (memory <= 0 || drafter_bytes < memory) return memory <= 0 ? 0 : memory - drafter_bytes;
+  return no_resource(
+      "--speculate takes up to {} MiB, but {} MiB are free", drafter_bytes >> 20, memory >> 20);
+}
+
+Status Engine::Impl::make_drafter(int32_t n_blocks) {
+  switch (options.speculate) {
+    case Speculation::kOff:
+      return {};
+    case Speculation::kLookup:
+      drafter = std::make_unique<LookupDrafter>();
+      return {};
+    case Speculation::kSuffix:
+      drafter = std::make_unique<SuffixDrafter>();
+      return {};
+    case Speculation::kDraft:
+    case Speculation::kSelf:
+      const Model& guesses = options.draft_model ? *options.draft_model : *model->model;
+      FARTHING_TRY(drafter,
+                   ModelDrafter::create(
+                       guesses, runner->exec(), runner->store(), drafter_options(n_blocks)));
+      return {};
+  }
+  return {};
 }
 
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -308,6 +422,10 @@ const EngineOptions& Engine::options() const {
   return impl_->options;
 }
 
+int64_t Engine::drafter_bytes() const {
+  return impl_->drafter_bytes;
+}
+
 void Engine::Impl::loop() {
   while (take_mail()) step();
   for (const auto& [id, request] : active) scheduler->end(id, FinishReason::kCancelled);
@@ -383,6 +501,8 @@ void Engine::Impl::plan(TimePoint now) {
 
 // Divides the time since the last step, or since work came, among those that were in this one.
 void Engine::Impl::account(TimePoint began, TimePoint done) {
+  if (drafter)
+    plain_seconds = scheduler->seconds_without_drafts(batch, seconds_between(began, done));
   scheduler->observe(batch, seconds_between(began, done));
   scheduler->shares(batch, shares);
   const double seconds = seconds_between(metrics.accounted_until, done);
@@ -398,7 +518,7 @@ void Engine::Impl::account(TimePoint began, TimePoint done) {
     entry.timeline.n_prefill_steps += of_prompt > 0 ? 1 : 0;
     ++entry.timeline.cuts[static_cast<size_t>(slice.cut)];
     entry.n_computed += slice.count;
-    entry.timings.drafted_tokens += slice.n_draft;
+    if (drafter) count_draft(slice, entry, seconds_between(began, done));
     metrics.prompt_busy_seconds += prompt;
     metrics.completion_busy_seconds += completion;
   }
@@ -407,6 +527,27 @@ void Engine::Impl::account(TimePoint began, TimePoint done) {
   metrics.recent.add(done_work, done);
   metrics.step_time.observe(seconds_between(began, done));
   metrics.step_tokens.observe(batch.n_tokens());
+}
+
+// Of a step that gives a sample tokens after its first.
+void Engine::Impl::count_draft(const Slice& slice, Active& entry, double seconds) {
+  if (slice.n_logits == 0 || slice.sequence->n_generated() == 0) return;
+  DraftTimings draft{.drafted_tokens = slice.n_draft, .steps = 1, .seconds = seconds};
+  for (int32_t i = 0; i < slice.n_draft; ++i) draft.drafted_at[static_cast<size_t>(i)] = 1;
+  entry.timings.drafts += draft;
+  metrics.drafts += draft;
+}
+
+// And of a token that came out of it; `right`: it is the guess that stood there.
+void Engine::Impl::count_token(const Sequence& sequence, int32_t n_draft, bool right) {
+  if (sequence.n_generated() == 0) return;
+  DraftTimings draft{.tokens = 1, .plain_seconds = plain_seconds};
+  if (right) {
+    draft.accepted_tokens = 1;
+    draft.accepted_at[static_cast<size_t>(n_draft)] = 1;
+  }
+  active.at(sequence.request).timings.drafts += draft;
+  metrics.drafts += draft;
 }
 
 void Engine::Impl::show_metrics() {
@@ -484,11 +625,8 @@ void Engine::Impl::publish_tokens(TimePoint now) {
     picked.push_back({sequence->id, token, stop});
     const bool right = n_draft < sequence->n_draft &&
                        token == sequence->tokens[static_cast<size_t>(sequence->size() + n_draft)];
-    if (stop || !right) {
-      done = sequence;
-    } else {
-      ++active.at(sequence->request).timings.accepted_tokens;
-    }
+    if (drafter) count_token(*sequence, n_draft, right && !stop);
+    if (stop || !right) done = sequence;
   }
 }
 

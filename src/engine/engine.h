@@ -23,6 +23,15 @@
 
 namespace farthing {
 
+// Who guesses at the tokens that come next; changes no answer.
+enum class Speculation : uint8_t {
+  kOff,
+  kLookup,  // what the text had before (sched/lookup_drafter.h)
+  kSuffix,  // that, and earlier answers (sched/suffix_drafter.h)
+  kDraft,   // a smaller model (draft/model_drafter.h)
+  kSelf,    // the first layers of the model itself
+};
+
 struct EngineOptions {
   int32_t n_threads = 0;      // 0: from affinity, cpuset, cgroup quota and cores
   std::optional<Isa> isa;     // none: the best this CPU has
@@ -41,8 +50,12 @@ struct EngineOptions {
   bool paged = true;         // off: a sequence takes the blocks of all its possible tokens at once
   Batching batching = Batching::kContinuous;
   Policy policy = Policy::kFcfs;
-  double itl_target = 0;   // seconds between tokens that prompts of others may not exceed; 0: none
-  bool speculate = false;  // on: guess tokens from what was said before; changes no answer
+  double itl_target = 0;  // seconds between tokens that prompts of others may not exceed; 0: none
+  Speculation speculate = Speculation::kOff;
+  const Model* draft_model = nullptr;  // of kDraft; outlives the engine
+  int32_t draft_layers = 0;            // of kSelf; 0: a quarter of them
+  // For benchmarks: what guesses instead of the drafter above.
+  std::function<std::unique_ptr<Drafter>(std::unique_ptr<Drafter>)> wrap_drafter;
   int32_t draft_tokens = 0;  // guessed at a time, at most 15; 0: as many as pay
   int64_t memory_limit = 0;  // bytes of the whole process; 0: what cgroup or machine have free
 };
@@ -75,6 +88,7 @@ class Engine {
   int64_t kv_bytes() const;
   int64_t workspace_bytes() const;
   const EngineOptions& options() const;  // as given, but the context is that of context()
+  int64_t drafter_bytes() const;  // at most
 
  private:
   struct Impl;

@@ -3,7 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
+#include <cmath>
 #include <condition_variable>
 #include <map>
 #include <mutex>
@@ -242,8 +245,52 @@ TEST(Engine, IdleTimeNeverFallsAndIsTheRestOfAllTime) {
               1e-6);
 }
 
+std::unique_ptr<Model> draft_model(const char* name) {
+  const std::string path = std::string(FARTHING_SOURCE_DIR "/tests/golden/model/") + name + ".gguf";
+  auto loaded = load_draft_model(path, {}, toy());
+  EXPECT_TRUE(loaded) << loaded.error().message;
+  return *std::move(loaded);
+}
+
+// Every way to guess. A model that guesses for itself is always right where nothing is drawn.
+struct DrafterCase {
+  std::string name;
+  Speculation speculate;
+  int32_t draft_tokens = 0;
+  const Model* model = nullptr;
+  int32_t layers = 0;
+
+  EngineOptions with(EngineOptions options) const {
+    options.speculate = speculate;
+    options.draft_tokens = draft_tokens;
+    options.draft_model = model;
+    options.draft_layers = layers;
+    return options;
+  }
+};
+
+std::vector<DrafterCase> drafter_cases() {
+  static const std::unique_ptr<Model> same = draft_model("llama-gqa");
+  static const std::unique_ptr<Model> other = draft_model("llama-plain");
+  using enum Speculation;
+  return {{"lookup 1", kLookup, 1},
+          {"lookup 3", kLookup, 3},
+          {"lookup 15", kLookup, 15},
+          {"lookup, as many as pay", kLookup},
+          {"suffix 2", kSuffix, 2},
+          {"suffix 15", kSuffix, 15},
+          {"suffix, as many as pay", kSuffix},
+          {"one layer 4", kSelf, 4, nullptr, 1},
+          {"two layers, as many as pay", kSelf, 0, nullptr, 2},
+          {"all layers 3", kSelf, 3, nullptr, 3},
+          {"another model 2", kDraft, 2, other.get()},
+          {"the same model 7", kDraft, 7, same.get()},
+          {"the same model, as many as pay", kDraft, 0, same.get()}};
+}
+
 // Drafts change no token, no log-probability and no text: greedy or sampled, with every rule that
-// looks at what came before, alone and among neighbours; though many are right.
+// looks at what came before, alone and among neighbours, with blocks that were stored before;
+// though many are right.
 TEST(Engine, DraftsChangeNothing) {
   std::vector<std::pair<const char*, Request>> requests;
   const auto add = [&](const char* name, auto&& change) {
@@ -275,36 +322,229 @@ TEST(Engine, DraftsChangeNothing) {
     for (TokenId token = 20; token < 23; ++token) r.sampling.logit_bias.push_back({token, 30.0f});
   });
   int64_t n_accepted = 0;
-  for (const int32_t draft : {1, 3, 15}) {
+  const EngineOptions options{.n_threads = 2, .context = 256, .max_sequences = 5};
+  auto plain = start(options);
+  std::map<std::string, Heard> wanted;
+  for (const auto& [name, request] : requests) wanted[name] = run(*plain, request);
+  for (const DrafterCase& drafter : drafter_cases()) {
     for (const int neighbours : {0, 3}) {
-      EngineOptions options{.n_threads = 2, .context = 256, .max_sequences = 5};
-      auto plain = start(options);
-      options.speculate = true;
-      options.draft_tokens = draft;
-      auto drafting = start(options);
-      for (const auto& [name, request] : requests) {
-        const Heard want = run(*plain, request);
+      auto drafting = start(drafter.with(options));
+      for (const auto& [request_name, request] : requests) {
+        const Heard& want = wanted[request_name];
+        const std::string name = drafter.name + ": " + request_name;
         std::vector<Listener> others(static_cast<size_t>(neighbours));
         for (uint32_t i = 0; i < others.size(); ++i)
           ASSERT_TRUE(drafting->submit(request_of(10 + 7 * static_cast<int32_t>(i), 40, i + 1),
                                        others[i].sink()));
         const Heard got = run(*drafting, request);
-        EXPECT_EQ(got.tokens, want.tokens) << name << " draft " << draft;
-        EXPECT_EQ(got.logprobs, want.logprobs) << name << " draft " << draft;
-        EXPECT_EQ(got.text, want.text) << name << " draft " << draft;
+        EXPECT_EQ(got.tokens, want.tokens) << name;
+        EXPECT_EQ(got.logprobs, want.logprobs) << name;
+        EXPECT_EQ(got.text, want.text) << name;
         EXPECT_EQ(got.usage.completion_tokens, want.usage.completion_tokens) << name;
-        EXPECT_LE(got.timings.accepted_tokens, got.timings.drafted_tokens);
-        n_accepted += got.timings.accepted_tokens;
+        const DraftTimings& d = got.timings.drafts;
+        EXPECT_LE(d.accepted_tokens, d.drafted_tokens);
+        EXPECT_EQ(d.tokens, got.usage.completion_tokens - request.n) << name;
+        // A draft's last token may have ended the sample.
+        EXPECT_LE(d.steps + d.accepted_tokens, d.tokens + request.n) << name;
+        EXPECT_GE(d.steps + d.accepted_tokens, d.tokens - request.n) << name;
+        EXPECT_GE(d.seconds, 0);
+        int32_t drafted = 0, accepted = 0;
+        for (size_t i = 0; i < d.drafted_at.size(); ++i) {
+          drafted += d.drafted_at[i];
+          accepted += d.accepted_at[i];
+          EXPECT_LE(d.accepted_at[i], d.drafted_at[i]);
+        }
+        EXPECT_EQ(drafted, d.drafted_tokens) << name;
+        EXPECT_EQ(accepted, d.accepted_tokens) << name;
+        n_accepted += accepted;
         for (Listener& other : others) other.wait();
       }
       const EngineMetrics m = drafting->metrics();
       EXPECT_EQ(m.kv_blocks_leased, 0);
+      EXPECT_LE(m.drafts.accepted_tokens, m.scheduler.accepted_tokens);
+      EXPECT_EQ(m.drafts.drafted_tokens, m.scheduler.drafted_tokens);
       // A gap between any two tokens of a sample; one request had three samples.
       EXPECT_EQ(m.inter_token_latency.count() + m.time_to_first_token.count() + 2,
                 m.generated_tokens);
     }
   }
-  EXPECT_GT(n_accepted, 100);
+  EXPECT_GT(n_accepted, 1000);
+}
+
+// Whatever happens to its keys and values: other sequences, stored prefixes, samples that share
+// blocks, blocks taken away, prompts read in pieces. A wrong one would show in a wrong guess.
+TEST(Engine, AModelThatGuessesForItselfIsAlwaysRight) {
+  for (const DrafterCase& drafter : drafter_cases()) {
+    if (drafter.name != "all layers 3" && drafter.name != "the same model 7") continue;
+    for (const KVType type : {KVType::kF16, KVType::kInt8}) {
+      EngineOptions options{.n_threads = 2, .context = 512, .max_sequences = 4, .chunk = 100};
+      options.kv_type = type;
+      const auto plain = start(options);
+      int64_t block_bytes = KVStore::bytes_needed(toy().model->kv_shapes(type), 1);
+      if (drafter.model) block_bytes += KVStore::bytes_needed(drafter.model->kv_shapes(type), 1);
+      options.kv_memory = 24 * block_bytes;  // a context and a half
+      const auto drafting = start(drafter.with(options));
+      int n_preempted = 0;
+      for (const int round : {0, 1}) {  // the second one finds what the first one stored
+        std::vector<Request> requests;
+        for (uint32_t i = 0; i < 6; ++i) {
+          Request r = request_of(40 + 60 * static_cast<int32_t>(i), 120, i / 2);
+          r.n = i == 1 ? 3 : 1;
+          requests.push_back(r);
+        }
+        std::vector<Listener> listeners(requests.size());
+        for (size_t i = 0; i < requests.size(); ++i)
+          ASSERT_TRUE(drafting->submit(requests[i], listeners[i].sink()));
+        int32_t drafted = 0;
+        for (size_t i = 0; i < requests.size(); ++i) {
+          const Heard got = listeners[i].wait();
+          EXPECT_EQ(got.tokens, run(*plain, requests[i]).tokens);
+          EXPECT_EQ(got.timings.drafts.accepted_tokens, got.timings.drafts.drafted_tokens)
+              << drafter.name << " round " << round << " request " << i;
+          drafted += got.timings.drafts.drafted_tokens;
+          n_preempted += got.timeline.n_preempted;
+        }
+        EXPECT_GT(drafted, 250) << drafter.name << " round " << round;
+      }
+      EXPECT_GT(n_preempted, 0);
+    }
+  }
+}
+
+// What is drawn behind a draft follows the model's distribution: three of four tokens, counted over
+// many seeds, against the probabilities that the model states. Pearson's chi-square.
+TEST(Engine, DraftsKeepTheDistribution) {
+  constexpr int kSeeds = 12000;
+  constexpr TokenId kFirst = 20, kEnd = 24;  // nothing else is drawn
+  Request base = request_of(1, 1);
+  for (int i = 1; i < 50; ++i) base.prompt.push_back(kFirst + i * i / 3 % (kEnd - kFirst));
+  base.sampling.temperature = 1;
+  for (TokenId token = kFirst; token < kEnd; ++token)
+    base.sampling.logit_bias.emplace_back(token, 100.0f);
+  const auto plain = start({.n_threads = 1, .context = 128, .max_sequences = 1});
+  // The probabilities of the four behind the prompt and these, at a temperature.
+  using Choices = std::vector<std::pair<TokenId, double>>;
+  const auto choices_behind = [&](const std::vector<TokenId>& more, double temperature) {
+    Request r = base;
+    r.prompt.insert(r.prompt.end(), more.begin(), more.end());
+    r.sampling.temperature = 0;
+    r.sampling.logprobs = toy().model->spec.vocab_size;
+    std::vector<TokenLogprob> top;
+    std::atomic<bool> ended = false;
+    EXPECT_TRUE(plain->submit(r, [&](Event event) {
+      if (auto* token = std::get_if<TokenEvent>(&event)) top = std::move(token->top);
+      ended = ended || std::holds_alternative<RequestEnd>(event);
+    }));
+    while (!ended) std::this_thread::yield();
+    Choices choices;
+    double sum = 0;
+    for (const TokenLogprob& t : top) {
+      if (t.token < kFirst || t.token >= kEnd) continue;
+      choices.emplace_back(t.token, std::exp(t.logprob / temperature));
+      sum += choices.back().second;
+    }
+    for (auto& [token, probability] : choices) probability /= sum;
+    return choices;
+  };
+  using Three = std::array<TokenId, 3>;
+  const auto distribution = [&](double temperature) {
+    std::map<Three, double> all;
+    for (const auto& [a, of_a] : choices_behind({}, temperature)) {
+      for (const auto& [b, of_b] : choices_behind({a}, temperature)) {
+        for (const auto& [c, of_c] : choices_behind({a, b}, temperature))
+          all[{a, b, c}] = of_a * of_b * of_c;
+      }
+    }
+    return all;
+  };
+  const std::map<Three, double> right = distribution(1), wrong = distribution(1.25);
+  ASSERT_EQ(right.size(), 64u);
+  for (const DrafterCase& drafter : drafter_cases()) {
+    if (drafter.name != "lookup 3" && drafter.name != "suffix 15") continue;
+    const auto drafting =
+        start(drafter.with({.n_threads = 1, .context = 128, .max_sequences = 16}));
+    std::map<Three, int> counts;
+    std::mutex mutex;
+    std::condition_variable changed;
+    std::map<RequestId, std::vector<TokenId>> heard;
+    int n_ended = 0;
+    for (int seed = 0; seed < kSeeds; ++seed) {
+      Request r = base;
+      r.max_tokens = 5;
+      r.sampling.seed = static_cast<uint64_t>(seed);
+      r.sampling.logprobs = -1;
+      ASSERT_TRUE(drafting->submit(r, [&](Event event) {
+        const std::lock_guard lock(mutex);
+        if (auto* token = std::get_if<TokenEvent>(&event)) {
+          heard[token->request].push_back(token->token);
+        } else if (auto* end = std::get_if<RequestEnd>(&event)) {
+          const std::vector<TokenId>& tokens = heard[end->request];
+          ++counts[{tokens[0], tokens[1], tokens[2]}];
+          ++n_ended;
+          changed.notify_all();
+        }
+      }));
+      std::unique_lock lock(mutex);  // a hundred at a time: a long queue takes its time
+      ASSERT_TRUE(
+          changed.wait_for(lock, std::chrono::seconds(300), [&] { return n_ended > seed - 100; }));
+    }
+    {
+      std::unique_lock lock(mutex);
+      ASSERT_TRUE(
+          changed.wait_for(lock, std::chrono::seconds(300), [&] { return n_ended == kSeeds; }));
+    }
+    // Rare ones count together, so that a cell has five at least.
+    const auto chi_square = [&](const std::map<Three, double>& expected) {
+      double sum = 0, rest = kSeeds, rest_expected = kSeeds;
+      int n_cells = 0;
+      for (const auto& [three, probability] : expected) {
+        const double want = probability * kSeeds, got = counts[three];
+        if (want < 5) continue;
+        sum += (got - want) * (got - want) / want;
+        rest -= got;
+        rest_expected -= want;
+        ++n_cells;
+      }
+      if (rest_expected >= 5)
+        sum += (rest - rest_expected) * (rest - rest_expected) / rest_expected;
+      // Wilson and Hilferty: how many standard deviations from the mean, about.
+      const double k = n_cells;
+      return (std::cbrt(sum / k) - (1 - 2 / (9 * k))) / std::sqrt(2 / (9 * k));
+    };
+    EXPECT_LT(chi_square(right), 4) << drafter.name;
+    EXPECT_GT(chi_square(wrong), 8) << drafter.name;  // it can tell
+    EXPECT_GT(drafting->metrics().scheduler.accepted_tokens, kSeeds / 20) << drafter.name;
+  }
+}
+
+TEST(Engine, ADrafterThatCannotBeIsRefused) {
+  const auto message = [](EngineOptions options) {
+    const auto engine = Engine::start(toy(), options);
+    return engine ? std::string() : engine.error().message;
+  };
+  EngineOptions options = small();
+  options.speculate = Speculation::kDraft;
+  EXPECT_THAT(message(options), testing::HasSubstr("--draft-model"));
+  options.speculate = Speculation::kSelf;
+  options.draft_layers = 4;
+  EXPECT_THAT(message(options), testing::HasSubstr("--draft-layers 4"));
+  options.speculate = Speculation::kLookup;
+  EXPECT_THAT(message(options), testing::HasSubstr("--draft-layers"));
+  const std::unique_ptr<Model> other = draft_model("llama-plain");
+  options = small();
+  options.draft_model = other.get();
+  EXPECT_THAT(message(options), testing::HasSubstr("--speculate draft"));
+  options.speculate = Speculation::kDraft;
+  options.memory_limit = 1 << 20;
+  EXPECT_THAT(message(options), testing::HasSubstr("MiB"));
+  // Other vocabularies.
+  for (const char* name : {"mistral", "gemma3", "none"}) {
+    const std::string path =
+        std::string(FARTHING_SOURCE_DIR "/tests/golden/model/") + name + ".gguf";
+    const auto loaded = load_draft_model(path, {}, toy());
+    ASSERT_FALSE(loaded) << name;
+    EXPECT_EQ(loaded.error().kind, ErrorKind::kBadInput);
+  }
 }
 
 TEST(Engine, WhatWasComputedForNobodyIsCounted) {

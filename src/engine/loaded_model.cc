@@ -106,6 +106,32 @@ Result<std::unique_ptr<LoadedModel>> load_model(const std::string& path,
   return loaded;
 }
 
+Result<std::unique_ptr<Model>> load_draft_model(const std::string& path,
+                                                const LoadOptions& options,
+                                                const LoadedModel& target) {
+  FARTHING_TRY(ModelFile file, open_model_file(path));
+  const std::optional<Vocab>& own = file.vocab;
+  const std::optional<Vocab>& wanted = target.model->file.vocab;
+  if (!own || !wanted) return bad_input("{}: a draft model needs a vocabulary", path);
+  if (own->tokens.size() != wanted->tokens.size()) {
+    return bad_input("{}: a draft model needs the vocabulary of {}, but it has {} tokens, not {}",
+                     path,
+                     target.id,
+                     own->tokens.size(),
+                     wanted->tokens.size());
+  }
+  const auto [a, b] = std::ranges::mismatch(own->tokens, wanted->tokens);
+  if (a != own->tokens.end()) {
+    return bad_input("{}: a draft model needs the vocabulary of {}, but token {} is '{}', not '{}'",
+                     path,
+                     target.id,
+                     a - own->tokens.begin(),
+                     *a,
+                     *b);
+  }
+  return make_model(std::move(file), options.weights);
+}
+
 int32_t LoadedModel::context_length() const {
   return model->spec.context_length;
 }

@@ -47,6 +47,11 @@ std::string model_name(const std::string& path);
 Result<std::unique_ptr<LoadedModel>> load_model(const std::string& path,
                                                 const LoadOptions& options);
 
+// A model that guesses for `target`: the weights alone. kBadInput if its vocabulary is another.
+Result<std::unique_ptr<Model>> load_draft_model(const std::string& path,
+                                                const LoadOptions& options,
+                                                const LoadedModel& target);
+
 // The prompt tokens of a chat: the template rendered, control tokens of the template parsed, and
 // text of the messages that spells a control token kept plain.
 Result<std::vector<TokenId>> chat_prompt(const LoadedModel& model, ChatInput input);

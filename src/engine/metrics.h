@@ -96,6 +96,7 @@ struct EngineMetrics {
 
   SchedulerCounts scheduler;
   int64_t generated_tokens = 0;
+  DraftTimings drafts;  // of all requests; counted with a drafter only
   // Of requests cut short: tokens computed for them, and the busy time that took.
   std::array<int64_t, kFinishReasonCount> wasted_tokens{};
   std::array<double, kFinishReasonCount> wasted_busy_seconds{};

@@ -41,6 +41,8 @@ class Runner {
   }
 
   ThreadTeam& team() { return *team_; }
+  Exec exec() { return {&kernel_table(isa_), team_.get()}; }
+  const KVStore& store() const { return store_; }
   int32_t n_threads() const { return team_->size(); }
   Isa isa() const { return isa_; }
   int64_t kv_bytes() const { return store_.size_bytes(); }

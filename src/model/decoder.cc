@@ -54,7 +54,8 @@ Logits Decoder::forward(const Batch& batch, const KVStore& store) {
   embed(batch);
   attention_.find_commons(spec, ws_.rows);
   Residual residual{.eps = spec.rms_eps};
-  for (int32_t i = 0; i < spec.n_layers(); ++i) {
+  const int32_t n_layers = options_.n_layers > 0 ? options_.n_layers : spec.n_layers();
+  for (int32_t i = 0; i < n_layers; ++i) {
     const LayerWeights& w = model_->weights.layers[static_cast<size_t>(i)];
     const bool to_delta =
         spec.layers[static_cast<size_t>(i)].post_norms || batch.n_tokens() >= kManyTokens;

@@ -24,6 +24,7 @@ struct DecoderOptions {
   int32_t context = 8192;    // most positions of a sequence
   KVType kv_type = KVType::kF16;
   AttentionMode attention = AttentionMode::kFlash;
+  int32_t n_layers = 0;  // only the first so many, then the last norm and the head; 0: all
 };
 
 // What a forward pass found for the batch's n_logits() positions, slice by slice: valid until the

@@ -1,19 +1,13 @@
 #include "sched/lookup_drafter.h"
 
 #include <algorithm>
+#include <iterator>
 
 namespace farthing {
 namespace {
 
 constexpr size_t kLeastBuckets = 256;
 constexpr int kMostTried = 64;  // occurrences, latest first: a text of one token has thousands
-
-// The length of a match says how sure it is.
-int32_t class_of(int32_t n_matched) {
-  constexpr int32_t kFrom[] = {3, 4, 6, 10, 20};
-  return static_cast<int32_t>(std::ranges::upper_bound(kFrom, n_matched) - kFrom);
-}
-static_assert(kDraftClasses == 6);
 
 }  // namespace
 
@@ -63,15 +57,24 @@ LookupIndex::Match LookupIndex::find(std::span<const TokenId> tokens) {
   return best;
 }
 
-Guess LookupDrafter::guess(const Sequence& sequence, int32_t most, std::vector<TokenId>& out) {
-  const std::span<const TokenId> tokens(sequence.tokens);
-  const LookupIndex::Match match = indices_[sequence.id.v].find(tokens);
-  if (match.n_matched == 0) return {};
-  // What it ends with may go on in itself: "ha ha ha" by more of the same.
-  const auto period = static_cast<int32_t>(tokens.size()) - match.next;
-  for (int32_t i = 0; i < most; ++i)
-    out.push_back(tokens[static_cast<size_t>(match.next + i % period)]);
-  return {.n_tokens = most, .draft_class = class_of(match.n_matched)};
+// The length of a match says how sure it is.
+int32_t class_of_match(int32_t n_matched) {
+  constexpr int32_t kFrom[] = {3, 4, 6, 10, 20};
+  static_assert(kDraftClasses == 2 * (std::size(kFrom) + 1));
+  return static_cast<int32_t>(std::ranges::upper_bound(kFrom, n_matched) - kFrom);
+}
+
+void LookupDrafter::guess(std::span<Draft* const> drafts, double /*spare*/) {
+  for (Draft* draft : drafts) {
+    const std::vector<TokenId>& tokens = draft->sequence->tokens;
+    const LookupIndex::Match match = indices_[draft->sequence->id.v].find(tokens);
+    if (match.n_matched == 0) continue;
+    // What it ends with may go on in itself: "ha ha ha" by more of the same.
+    const auto period = static_cast<int32_t>(tokens.size()) - match.next;
+    for (int32_t i = 0; i < draft->most; ++i)
+      draft->push(tokens[static_cast<size_t>(match.next + i % period)],
+                  class_of_match(match.n_matched));
+  }
 }
 
 }  // namespace farthing

@@ -35,9 +35,12 @@ class LookupIndex {
   std::vector<int32_t> before_;  // by end of a gram: the end of the one before, or 0
 };
 
+// The class of a guess behind a match of so many tokens.
+int32_t class_of_match(int32_t n_matched);
+
 class LookupDrafter : public Drafter {
  public:
-  Guess guess(const Sequence& sequence, int32_t most, std::vector<TokenId>& out) override;
+  void guess(std::span<Draft* const> drafts, double spare) override;
   void forget(SequenceId id) override { indices_.erase(id.v); }
 
  private:

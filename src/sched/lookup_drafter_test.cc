@@ -55,24 +55,24 @@ TEST(LookupIndex, IsItsSlowTwin) {
 
 TEST(LookupDrafter, GoesOnAsBefore) {
   LookupDrafter drafter;
-  Sequence s{.id = SequenceId{3}, .tokens = {5, 6, 7, 8, 1, 5, 6}};
-  std::vector<TokenId> out = {99};
-  Guess guess = drafter.guess(s, 3, out);
-  EXPECT_EQ(guess.n_tokens, 3);
-  EXPECT_EQ(guess.draft_class, 0);
-  EXPECT_EQ(out, (std::vector<TokenId>{99, 7, 8, 1}));
+  DraftControl control;
+  Sequence s;
+  Draft draft{.sequence = &s, .control = &control};
+  const auto guess = [&](uint32_t id, std::vector<TokenId> tokens, int32_t most) {
+    s.id = SequenceId{id};
+    s.tokens = std::move(tokens);
+    s.n_draft = 0;
+    draft.most = most;
+    drafter.guess(std::vector{&draft}, 0);
+    return std::vector<TokenId>(s.tokens.begin() + s.size(), s.tokens.end());
+  };
+  EXPECT_EQ(guess(3, {5, 6, 7, 8, 1, 5, 6}, 3), (std::vector<TokenId>{7, 8, 1}));
+  EXPECT_EQ(draft.classes[2], 0);
   // A loop goes on as a loop, and the longer the match, the surer.
-  s.tokens = {1, 2, 1, 2, 1, 2, 1, 2};
-  s.id = SequenceId{4};
-  out.clear();
-  guess = drafter.guess(s, 5, out);
-  EXPECT_EQ(out, (std::vector<TokenId>{1, 2, 1, 2, 1}));
-  EXPECT_GT(guess.draft_class, 0);
+  EXPECT_EQ(guess(4, {1, 2, 1, 2, 1, 2, 1, 2}, 5), (std::vector<TokenId>{1, 2, 1, 2, 1}));
+  EXPECT_GT(draft.classes[4], 0);
   drafter.forget(SequenceId{4});
-  s.tokens = {3, 4, 5};
-  out.clear();
-  EXPECT_EQ(drafter.guess(s, 5, out).n_tokens, 0);
-  EXPECT_TRUE(out.empty());
+  EXPECT_TRUE(guess(4, {3, 4, 5}, 5).empty());
 }
 
 // Tens of thousands of the same token cost no more than others.

@@ -39,10 +39,12 @@ constexpr size_t kMostLookedUp = 64;
 constexpr size_t kMostConsidered = 256;
 constexpr int kMostPassedOver = 32;
 
-// Most tokens of one draft: with the token before it, what the kernels for few tokens take at once.
-constexpr int32_t kMostDraft = 15;
 // Until what a token costs is known.
 constexpr int64_t kStepsBeforeDrafts = 8;
+
+bool has_prompt(const Batch& batch) {
+  return std::ranges::any_of(batch.slices, [](const Slice& s) { return s.n_logits < s.count; });
+}
 
 int32_t common_prefix(std::span<const TokenId> a, std::span<const TokenId> b) {
   return static_cast<int32_t>(std::ranges::mismatch(a, b).in1 - a.begin());
@@ -51,7 +53,7 @@ int32_t common_prefix(std::span<const TokenId> a, std::span<const TokenId> b) {
 }  // namespace
 
 Scheduler::Scheduler(const SchedulerOptions& options, KVPool& pool)
-    : options_(options), pool_(pool), tree_(pool, options.cache_key) {
+    : options_(options), pool_(pool), tree_(pool, options.cache_key), planner_(options.drafts) {
   CHECK(options.max_sequences >= 1 && options.max_step_tokens >= options.max_sequences);
   CHECK(pool.n_blocks() == pool.n_free());
 }
@@ -77,6 +79,7 @@ void Scheduler::add(RequestId id, const Request& request, TimePoint now) {
     entry->deadline = request.deadline;
     entry->arrived = entry->waits_since = now;
     entry->waits_for = WaitReason::kStep;
+    entry->control = planner_.control();
     s.tokens.reserve(static_cast<size_t>(entry->max_size));
     CHECK(blocks_for(entry->max_size) <= pool_.n_blocks());
     waiting_.push_back(std::move(entry));
@@ -104,7 +107,11 @@ void Scheduler::end_if(Predicate&& predicate, FinishReason reason) {
     std::erase_if(entries, [&](const std::unique_ptr<Entry>& entry) {
       if (!predicate(*entry)) return false;
       const Sequence& s = entry->sequence;
-      if (options_.drafter) options_.drafter->forget(s.id);
+      if (planner_.drafts()) {
+        const bool complete = reason == FinishReason::kStop || reason == FinishReason::kLength;
+        if (complete && s.n_generated() > 0) planner_.drafter().learn(s, entry->salt);
+        planner_.drafter().forget(s.id);
+      }
       ended_.push_back({s.id,
                         s.request,
                         s.sample,
@@ -184,60 +191,45 @@ void Scheduler::count_cuts(Batch& batch, SliceCut limit) {
 // Guesses at what running sequences go on with, for as long as they pay. Prompts don't count: they
 // take what these leave.
 void Scheduler::draft() {
-  if (!options_.drafter || !options_.kv_cache) return;
-  if (options_.draft_tokens == 0 && step_model_.n_observed() < kStepsBeforeDrafts) return;
-  StepWork work;
-  int32_t n_decodes = 0;
+  drafter_seconds_ = 0;
+  if (!planner_.drafts() || !options_.kv_cache) return;
+  const StepModel& model =
+      model_of(std::ranges::any_of(running_, [](const auto& entry) { return !entry->decodes(); }));
+  if (options_.drafts.draft_tokens == 0 && model.n_observed() < kStepsBeforeDrafts) return;
+  PlainStep plain;
+  drafts_.clear();
   for (const auto& entry : running_) {
     if (!entry->decodes()) continue;
-    work += StepWork::of(entry->sequence.n_stored, 1);
-    ++n_decodes;
-  }
-  int32_t room = std::min(options_.most_drafted, options_.max_step_tokens - n_decodes);
-  double tokens = n_decodes;  // expected of the step
-  for (const auto& entry : running_) {
-    Sequence& s = entry->sequence;
-    if (!entry->decodes()) continue;
+    plain.work += StepWork::of(entry->sequence.n_stored, 1);
+    ++plain.n_sequences;
     // The token after the draft is the step's own: a draft ends one before the last.
-    const int32_t most = std::min({room, kMostDraft, entry->max_size - s.size() - 1});
-    if (most <= 0) continue;
-    const size_t size = s.tokens.size();
-    const Guess guess = options_.drafter->guess(s, most, s.tokens);
-    s.n_draft = guess.n_tokens;
-    if (guess.n_tokens == 0) continue;
-    const double acceptance = entry->drafts.acceptance(guess.draft_class);
-    const double seconds = step_model_.seconds(work);
-    int32_t n = std::min(guess.n_tokens, options_.draft_tokens);
-    if (options_.draft_tokens == 0) {
-      n = draft_length(acceptance, tokens / seconds, guess.n_tokens, [&](int32_t n_more) {
-        StepWork more = work;
-        more += StepWork::of(s.n_stored + 1, n_more);
-        return step_model_.seconds(more) - seconds;
-      });
-    }
-    n = std::min(n, room_for_draft(*entry, n));
-    s.tokens.resize(size + static_cast<size_t>(n));
-    s.n_draft = n;
-    entry->draft_class = guess.draft_class;
-    if (n == 0) {
-      entry->drafts.pass(guess.draft_class);
-      continue;
-    }
-    room -= n;
-    work += StepWork::of(s.n_stored + 1, n);
-    double reached = 1;
-    for (int32_t i = 0; i < n; ++i) tokens += reached *= acceptance;
+    const int32_t left = entry->max_size - entry->sequence.size();
+    if (left <= 1) continue;
+    entry->draft = {.sequence = &entry->sequence,
+                    .salt = entry->salt,
+                    .control = &entry->control,
+                    .most = std::min({kMostDraft, left - 1, room_for_draft(*entry)}),
+                    .left = left};
+    if (entry->draft.most > 0) drafts_.push_back(&entry->draft);
   }
+  if (drafts_.empty()) return;
+  const int32_t room = options_.max_step_tokens - plain.n_sequences;
+  drafter_seconds_ = planner_.plan(plain, model, drafts_, room);
 }
 
-// How many of `n` tokens behind the sequence's have a place: in its blocks, or in one more if there
-// is plenty. A draft is never worth a block that somebody else has stored something in.
-int32_t Scheduler::room_for_draft(Entry& entry, int32_t n) {
+const StepModel& Scheduler::model_of(bool has_prompt) const {
+  return has_prompt ? step_model_ : decode_model_;
+}
+
+// How many tokens behind the sequence's have a place: in its blocks, or in one more if there is
+// plenty. A draft is never worth a block that somebody else has stored something in.
+int32_t Scheduler::room_for_draft(Entry& entry) {
   Sequence& s = entry.sequence;
   const auto room = [&] {
     return static_cast<int32_t>(s.blocks.size()) * kKVBlockTokens - s.size();
   };
-  if (room() < n && pool_.n_free() > n_running()) {
+  const bool can_use_more = blocks_for(entry.max_size) > static_cast<int32_t>(s.blocks.size());
+  if (room() < kMostDraft && can_use_more && pool_.n_free() > n_running()) {
     std::optional<Lease> more = pool_.lease(1);
     CHECK(more);
     entry.lease.append(*std::move(more));
@@ -278,7 +270,7 @@ Scheduler::Budget Scheduler::budget(TimePoint now) const {
   Budget budget{room, room};
   if (options_.itl_target > 0 && decodes.n_tokens > 0) {
     const double doubled = kMostStretch * step_model_.seconds(decodes);
-    budget = {within(std::max(options_.itl_target, doubled), kLeastPrefill),
+    budget = {within(std::max(options_.itl_target - drafter_seconds_, doubled), kLeastPrefill),
               within(doubled, kLeastOfLong)};
     if (budget.of_long_prompts < room) budget.limit = SliceCut::kItl;
   }
@@ -355,6 +347,7 @@ void Scheduler::preempt_last(TimePoint now) {
   entry->waits_for = WaitReason::kBlocks;
   entry->waits_since = now;
   ++counts_.preemptions;
+  if (planner_.drafts()) planner_.drafter().forget(s.id);
   entry->source = Lease();
   entry->lease = Lease();
   entry->path = {};
@@ -559,14 +552,30 @@ int32_t Scheduler::end_draft(Entry& entry, const Slice& slice, std::span<const P
   ++counts_.drafts;
   counts_.drafted_tokens += slice.n_draft;
   counts_.accepted_tokens += n_accepted;
-  entry.drafts.observe(entry.draft_class, slice.n_draft, n_accepted);
+  const auto classes = std::span(entry.draft.classes).first(static_cast<size_t>(slice.n_draft));
+  entry.control.observe(classes, n_accepted);
+  planner_.observe(classes, n_accepted);
   return slice.count - slice.n_draft + n_accepted;
 }
 
 void Scheduler::observe(const Batch& batch, double seconds) {
   StepWork work;
   for (const Slice& slice : batch.slices) work += StepWork::of(slice.first, slice.count);
+  counts_.drafter_seconds += drafter_seconds_;
+  seconds = std::max(seconds - drafter_seconds_, 0.0);
   step_model_.observe(work, seconds);
+  if (!has_prompt(batch)) decode_model_.observe(work, seconds);
+}
+
+double Scheduler::seconds_without_drafts(const Batch& batch, double seconds) const {
+  StepWork work, without;
+  for (const Slice& slice : batch.slices) {
+    work += StepWork::of(slice.first, slice.count);
+    without += StepWork::of(slice.first, slice.count - slice.n_draft);
+  }
+  const StepModel& model = model_of(has_prompt(batch));
+  const double part = model.seconds(without) / model.seconds(work);
+  return std::max(seconds - drafter_seconds_, 0.0) * (part > 0 && part <= 1 ? part : 1);
 }
 
 void Scheduler::shares(const Batch& batch, std::vector<double>& out) const {

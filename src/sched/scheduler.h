@@ -27,7 +27,7 @@
 #include "core/request.h"
 #include "core/sequence.h"
 #include "core/wait_reason.h"
-#include "sched/draft_control.h"
+#include "sched/draft_planner.h"
 #include "sched/drafter.h"
 #include "sched/policy.h"
 #include "sched/step_model.h"
@@ -51,10 +51,8 @@ struct SchedulerOptions {
   Policy policy = Policy::kFcfs;
   double itl_target =
       0;  // seconds between a running sequence's tokens that prefill keeps to; 0: none
-  uint64_t cache_key = 0;      // of the prefix tree's hash
-  Drafter* drafter = nullptr;  // none: no drafts; outlives the scheduler
-  int32_t most_drafted = 0;    // tokens of all drafts of a step
-  int32_t draft_tokens = 0;    // of every draft; 0: as many as pay
+  uint64_t cache_key = 0;  // of the prefix tree's hash
+  DraftOptions drafts;
 };
 
 // A token that a slice with logits led to; with a draft, one for each token of it that was right
@@ -94,6 +92,7 @@ struct SchedulerCounts {
   int64_t drafts = 0;
   int64_t drafted_tokens = 0;
   int64_t accepted_tokens = 0;                    // of those
+  double drafter_seconds = 0;                     // that guessing took
   std::array<int64_t, kWaitReasonCount> waits{};  // sequences and steps
   std::array<int64_t, kSliceCutCount> cuts{};     // slices
   std::array<int64_t, kCacheMissCount> misses{};  // sequences admitted for the first time
@@ -117,8 +116,10 @@ class Scheduler {
   void plan(TimePoint now, Batch& batch);
   // What the planned batch computed: stored positions move on, picked tokens are appended.
   void commit(const Batch& batch, std::span<const Picked> picked);
-  // How long the last planned batch took: for the budget.
+  // How long the last planned batch took, planning included: for the budget.
   void observe(const Batch& batch, double seconds);
+  // How long that batch would have taken without its drafts.
+  double seconds_without_drafts(const Batch& batch, double seconds) const;
   // The part of a batch's time that each slice caused, in the order of the slices; their sum is 1.
   void shares(const Batch& batch, std::vector<double>& out) const;
 
@@ -151,8 +152,8 @@ class Scheduler {
     WaitSeconds waited{};
     int32_t n_preempted = 0;
     int32_t n_known = 0;  // tokens that were computed before it was preempted
-    DraftControl drafts;
-    int32_t draft_class = 0;  // of the draft at hand
+    DraftControl control;
+    Draft draft;
 
     // Only its prompt is to be computed: no token is chosen.
     bool prompt_only() const { return max_size == sequence.n_prompt; }
@@ -176,7 +177,8 @@ class Scheduler {
     int32_t count;
   };
   void draft();
-  int32_t room_for_draft(Entry& entry, int32_t n);
+  int32_t room_for_draft(Entry& entry);
+  const StepModel& model_of(bool has_prompt) const;
   int32_t end_draft(Entry& entry, const Slice& slice, std::span<const Picked> picked);
   Budget budget(TimePoint now) const;
   double until_deadline(TimePoint now) const;  // seconds to the nearest; infinite without one
@@ -198,6 +200,10 @@ class Scheduler {
   KVPool& pool_;
   PrefixTree tree_;
   StepModel step_model_;
+  StepModel decode_model_;  // of steps without prompts alone: few tokens cost less by the token
+  DraftPlanner planner_;
+  std::vector<Draft*> drafts_;
+  double drafter_seconds_ = 0;  // for the step at hand
   SchedulerCounts counts_;
   uint32_t next_id_ = 0;
   Entries waiting_;  // preempted ones first, in order of admission; then in order of arrival

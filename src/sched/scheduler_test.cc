@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <random>
 #include <vector>
 
 namespace farthing {
@@ -341,28 +342,73 @@ TokenId chosen(const Sequence& s, int32_t size) {
 // Right in four of five tokens.
 class OracleDrafter : public Drafter {
  public:
-  Guess guess(const Sequence& s, int32_t most, std::vector<TokenId>& out) override {
-    const int32_t size = s.size();
-    for (int32_t i = 0; i < most; ++i)
-      out.push_back((chosen(s, size + i) + ((size + i) % 5 == 0 ? 1 : 0)) % 7);
-    known_[s.id] = true;
-    return {.n_tokens = most, .draft_class = size % kDraftClasses};
+  void guess(std::span<Draft* const> drafts, double /*spare*/) override {
+    for (Draft* draft : drafts) {
+      const Sequence& s = *draft->sequence;
+      const int32_t size = s.size();
+      for (int32_t i = 0; i < draft->most; ++i)
+        draft->push((chosen(s, size + i) + ((size + i) % 5 == 0 ? 1 : 0)) % 7,
+                    size % kDraftClasses);
+    }
   }
+  void forget(SequenceId) override {}
+};
+
+// Guesses any number of tokens of any class, right or wrong, at any cost.
+class RandomDrafter : public Drafter {
+ public:
+  explicit RandomDrafter(uint32_t seed) : random_(seed) {}
+
+  void guess(std::span<Draft* const> drafts, double spare) override {
+    RC_ASSERT(spare >= 0);
+    for (Draft* draft : drafts) {
+      const Sequence& s = *draft->sequence;
+      const int32_t size = s.size();
+      RC_ASSERT(s.n_draft == 0 && s.n_stored == size - 1);
+      RC_ASSERT(draft->most > 0 && draft->most < draft->left);
+      RC_ASSERT(size + draft->most <= static_cast<int32_t>(s.blocks.size()) * kKVBlockTokens);
+      const auto n = static_cast<int32_t>(random_() % static_cast<uint32_t>(draft->most + 1));
+      for (int32_t i = 0; i < n; ++i) {
+        const int32_t wrong = random_() % 4 == 0 ? 1 : 0;
+        draft->push((chosen(s, size + i) + wrong) % 7,
+                    static_cast<int32_t>(random_() % kDraftClasses));
+      }
+      known_[s.id] = draft->salt;
+    }
+    spent_ = costs_ ? static_cast<double>(random_() % 1000) * 1e-6 : 0;
+  }
+  Cost cost(std::span<Draft* const> drafts) override {
+    costs_ = random_() % 2 == 0;
+    for (Draft* draft : drafts) draft->unread = random_() % 3 == 0 ? 0.01 : 0;
+    return {.pass = costs_ ? static_cast<double>(random_() % 1000) * 1e-7 : 0};
+  }
+  double spent() const override { return spent_; }
   void forget(SequenceId id) override { known_.erase(id); }
+  void learn(const Sequence& s, CacheSalt salt) override {
+    RC_ASSERT(s.n_draft == 0 && s.n_generated() > 0);
+    const auto known = known_.find(s.id);
+    RC_ASSERT(known == known_.end() || known->second == salt);
+    ++n_learned_;
+  }
   bool empty() const { return known_.empty(); }
+  int n_learned() const { return n_learned_; }
 
  private:
-  std::map<SequenceId, bool> known_;
+  std::mt19937 random_;
+  std::map<SequenceId, CacheSalt> known_;
+  bool costs_ = false;
+  double spent_ = 0;
+  int n_learned_ = 0;
 };
 
 // Any trace under any options: every sequence ends once, the budget holds, tokens are computed in
 // order and on what was stored for them, nobody starves, no block leaks.
 RC_GTEST_PROP(SchedulerProperty, AnyTrace, ()) {
   SchedulerOptions options = *any_options();
-  OracleDrafter drafter;
-  if (*rc::gen::arbitrary<bool>()) options.drafter = &drafter;
-  options.most_drafted = *rc::gen::inRange(0, 40);
-  options.draft_tokens = *rc::gen::element(0, 0, 1, 5, 15);
+  RandomDrafter drafter(*rc::gen::arbitrary<uint32_t>());
+  if (*rc::gen::weightedElement<bool>({{3, true}, {1, false}})) options.drafts.drafter = &drafter;
+  options.drafts.most_drafted = *rc::gen::inRange(0, 40);
+  options.drafts.draft_tokens = *rc::gen::element(0, 0, 1, 5, 15);
   const auto arrivals = *rc::gen::container<std::vector<Arrival>>(any_arrival());
   const int32_t n_blocks = *rc::gen::inRange(7, 24);  // a full context, or a few
   KVPool pool(n_blocks);
@@ -371,6 +417,7 @@ RC_GTEST_PROP(SchedulerProperty, AnyTrace, ()) {
   std::map<SequenceId, int32_t> ended;
   uint32_t n_sequences = 0;
   uint32_t n_added = 0;
+  int n_complete = 0;
   for (int step = 0; n_added < arrivals.size() || !scheduler.idle(); ++step) {
     RC_ASSERT(step < 20000);
     const TimePoint now = TimePoint{} + std::chrono::milliseconds(100 * step);
@@ -408,9 +455,14 @@ RC_GTEST_PROP(SchedulerProperty, AnyTrace, ()) {
     scheduler.observe(batch, 0.0005 + 0.00005 * batch.n_tokens());
     scheduler.commit(batch, picked);
     scheduler.check_integrity();
-    for (const Ended& e : scheduler.take_ended()) ++ended[e.sequence];
+    for (const Ended& e : scheduler.take_ended()) {
+      ++ended[e.sequence];
+      n_complete += e.reason == FinishReason::kStop || e.reason == FinishReason::kLength ? 1 : 0;
+    }
   }
   RC_ASSERT(ended.size() == n_sequences);
+  const bool drafts = options.drafts.drafter != nullptr && options.drafts.most_drafted > 0;
+  RC_ASSERT(drafter.n_learned() == (drafts ? n_complete : 0));
   for (const auto& [id, times] : ended) RC_ASSERT(times == 1);
   RC_ASSERT(pool.n_leased() == 0);
   RC_ASSERT(drafter.empty());
@@ -502,8 +554,7 @@ TEST(Scheduler, DraftsAreComputedAtOnceAndKeptAsFarAsTheyAreRight) {
   Scheduler scheduler({.context = 256,
                        .max_sequences = 2,
                        .max_step_tokens = 64,
-                       .drafter = &drafter,
-                       .most_drafted = 32},
+                       .drafts = {.drafter = &drafter, .most_drafted = 32}},
                       pool);
   scheduler.add(RequestId{1}, request_of(6, 60));
   int n_steps = 0;
@@ -530,30 +581,6 @@ TEST(Scheduler, DraftsAreComputedAtOnceAndKeptAsFarAsTheyAreRight) {
   EXPECT_LT(n_steps, 30);
   EXPECT_EQ(scheduler.counts().accepted_tokens, 60 - n_steps);
   EXPECT_GT(scheduler.counts().drafted_tokens, scheduler.counts().accepted_tokens);
-}
-
-TEST(DraftLength, StopsWhereATokenCostsMoreThanItGives) {
-  const auto linear = [](double each) { return [each](int32_t n) { return each * n; }; };
-  // One token a step of one second: a drafted one pays if it is likelier than it is long.
-  EXPECT_EQ(draft_length(0.5, 1, 15, linear(0.2)), 2);  // 0.5, 0.25, 0.125
-  EXPECT_EQ(draft_length(0.9, 1, 15, linear(0.2)), 15);
-  EXPECT_EQ(draft_length(0.9, 1, 4, linear(0.2)), 4);
-  EXPECT_EQ(draft_length(0.1, 1, 15, linear(0.2)), 0);
-  EXPECT_EQ(draft_length(0.5, 1, 15, linear(0)), 15);
-  // Eight tokens a step anyway: each must be worth more.
-  EXPECT_EQ(draft_length(0.5, 8, 15, linear(0.1)), 0);
-}
-
-TEST(DraftControl, LearnsAndForgives) {
-  DraftControl control;
-  const double first = control.acceptance(4);
-  for (int i = 0; i < 50; ++i) control.observe(4, 8, 0);
-  EXPECT_LT(control.acceptance(4), 0.01);
-  EXPECT_EQ(control.acceptance(3), DraftControl().acceptance(3));
-  for (int i = 0; i < 1000; ++i) control.pass(4);
-  EXPECT_NEAR(control.acceptance(4), first, 0.01);
-  for (int i = 0; i < 50; ++i) control.observe(4, 3, 3);
-  EXPECT_GT(control.acceptance(4), 0.99);
 }
 
 TEST(Scheduler, StaticBatchingWaitsForTheLast) {

@@ -36,6 +36,28 @@ double per_second(int32_t tokens, double seconds) {
   return seconds > 0 ? tokens / seconds : 0;
 }
 
+// Of guesses by their place in the draft, as far as there were any.
+std::string places_json(const std::array<int32_t, kMostDraft>& counts,
+                               const DraftTimings& drafts) {
+  std::string json;
+  for (size_t i = 0; i < counts.size() && drafts.drafted_at[i] > 0; ++i)
+    json += fmt::format("{}{}", i == 0 ? "" : ",", counts[i]);
+  return "[" + json + "]";
+}
+
+std::string draft_timings_json(const DraftTimings& drafts) {
+  if (drafts.drafted_tokens == 0) return {};
+  return fmt::format(
+      ",\"draft_n\":{},\"draft_n_accepted\":{},\"draft_n_by_place\":{},"
+      "\"draft_n_accepted_by_place\":{},\"predicted_per_step\":{:.3f},\"draft_speedup\":{:.3f}",
+      drafts.drafted_tokens,
+      drafts.accepted_tokens,
+      places_json(drafts.drafted_at, drafts),
+      places_json(drafts.accepted_at, drafts),
+      drafts.tokens_per_step(),
+      drafts.speedup());
+}
+
 }  // namespace
 
 ApiResponse::ApiResponse(const ApiCall& call,
@@ -124,8 +146,7 @@ void ApiResponse::on_request_end(const RequestEnd& event, std::string* out) {
   timings_.decode_seconds += event.timings.decode_seconds;
   timings_.prompt_busy_seconds += event.timings.prompt_busy_seconds;
   timings_.completion_busy_seconds += event.timings.completion_busy_seconds;
-  timings_.drafted_tokens += event.timings.drafted_tokens;
-  timings_.accepted_tokens += event.timings.accepted_tokens;
+  timings_.drafts += event.timings.drafts;
   const Timeline& timeline = event.timeline;
   for (size_t i = 0; i < kWaitReasonCount; ++i)
     timeline_.waited[i] = std::max(timeline_.waited[i], timeline.waited[i]);
@@ -361,10 +382,7 @@ std::string timings_json(const Usage& usage, const Timings& timings) {
       per_token_ms(timings.decode_seconds, decoded),
       per_second(decoded, timings.decode_seconds),
       timings.queue_seconds * 1e3,
-      timings.drafted_tokens == 0 ? ""
-                                  : fmt::format(",\"draft_n\":{},\"draft_n_accepted\":{}",
-                                                timings.drafted_tokens,
-                                                timings.accepted_tokens));
+      draft_timings_json(timings.drafts));
 }
 
 }  // namespace farthing

@@ -291,5 +291,23 @@ TEST_F(ApiResponseTest, InvalidBytesNeverReachTheWire) {
   EXPECT_EQ(chunks(sse)[0]["choices"][0]["delta"]["content"], "a����z\x7f");
 }
 
+TEST(Timings, TellOfDrafts) {
+  Timings timings{.decode_seconds = 1};
+  EXPECT_FALSE(Json::parse(timings_json({}, timings)).contains("draft_n"));
+  DraftTimings& d = timings.drafts;
+  d = {.drafted_tokens = 9, .accepted_tokens = 5, .steps = 4, .tokens = 9};
+  d.drafted_at = {4, 3, 2};
+  d.accepted_at = {4, 1, 0};
+  d.seconds = 2;
+  d.plain_seconds = 3;
+  const Json j = Json::parse(timings_json({}, timings));
+  EXPECT_EQ(j["draft_n"], 9);
+  EXPECT_EQ(j["draft_n_accepted"], 5);
+  EXPECT_EQ(j["draft_n_by_place"], Json({4, 3, 2}));
+  EXPECT_EQ(j["draft_n_accepted_by_place"], Json({4, 1, 0}));
+  EXPECT_EQ(j["predicted_per_step"], 2.25);
+  EXPECT_EQ(j["draft_speedup"], 1.5);
+}
+
 }  // namespace
 }  // namespace farthing

@@ -173,13 +173,43 @@ void add_tokens(Families& out, const MetricsView& view) {
               by_reason<CacheMiss>(s.misses, cache_miss_name));
 }
 
-void add_drafts(Families& out, const SchedulerCounts& s) {
+void add_drafts(Families& out, const EngineMetrics& m) {
+  const SchedulerCounts& s = m.scheduler;
+  out.counter("farthing_spec_decode_drafts_total",
+              "Drafts: guesses at what a sequence goes on with, computed in one step",
+              {number(s.drafts)});
   out.counter("farthing_spec_decode_drafted_tokens_total",
               "Tokens that were guessed at, to be computed in one step",
               {number(s.drafted_tokens)});
   out.counter("farthing_spec_decode_accepted_tokens_total",
               "Guesses that were what the model chose",
               {number(s.accepted_tokens)});
+  std::vector<Value> drafted, accepted;
+  for (size_t i = 0; i < m.drafts.drafted_at.size(); ++i) {
+    drafted.push_back(labelled("position", std::to_string(i), m.drafts.drafted_at[i]));
+    accepted.push_back(labelled("position", std::to_string(i), m.drafts.accepted_at[i]));
+  }
+  out.counter("farthing_spec_decode_drafted_tokens_per_position_total",
+              "The same guesses by their place in the draft, from 0",
+              std::move(drafted));
+  out.counter("farthing_spec_decode_accepted_tokens_per_position_total",
+              "Those that the model chose, by their place",
+              std::move(accepted));
+  out.counter("farthing_spec_decode_steps_total",
+              "Steps that gave a sequence tokens after its first, with a draft or not",
+              {number(m.drafts.steps)});
+  out.counter("farthing_spec_decode_tokens_total",
+              "Tokens that came out of them",
+              {number(m.drafts.tokens)});
+  out.counter("farthing_spec_decode_step_seconds_total",
+              "How long those steps took, each counted for every sequence in it",
+              {number(m.drafts.seconds)});
+  out.counter("farthing_spec_decode_plain_seconds_total",
+              "How long their tokens would have taken one by one, by the step model",
+              {number(m.drafts.plain_seconds)});
+  out.counter("farthing_spec_decode_drafter_seconds_total",
+              "What guessing took of it",
+              {number(s.drafter_seconds)});
 }
 
 void add_machine(Families& out, const MetricsView& view) {
@@ -306,6 +336,13 @@ void add_vllm(Families& out, const MetricsView& view) {
       "vllm:spec_decode_num_draft_tokens_total", "Drafted tokens", {number(s.drafted_tokens)});
   out.counter(
       "vllm:spec_decode_num_accepted_tokens_total", "Accepted ones", {number(s.accepted_tokens)});
+  out.counter("vllm:spec_decode_num_drafts_total", "Drafts", {number(s.drafts)});
+  std::vector<Value> accepted;
+  for (size_t i = 0; i < m.drafts.accepted_at.size(); ++i)
+    accepted.push_back(labelled("position", std::to_string(i), m.drafts.accepted_at[i]));
+  out.counter("vllm:spec_decode_num_accepted_tokens_per_pos_total",
+              "Accepted ones by place",
+              std::move(accepted));
   out.counter("vllm:generation_tokens_total", "Generated tokens", {number(m.generated_tokens)});
   const auto finished = [&](std::string name, FinishReason reason) {
     return labelled("finished_reason", name, m.requests_finished[static_cast<size_t>(reason)]);
@@ -351,7 +388,7 @@ std::string metrics_text(const MetricsView& view) {
   Families own({});
   add_requests(own, view);
   add_tokens(own, view);
-  add_drafts(own, view.engine.scheduler);
+  add_drafts(own, view.engine);
   add_machine(own, view);
   if (view.ledger) add_money(own, *view.ledger, view.engine);
   add_energy(own, view);

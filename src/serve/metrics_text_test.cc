@@ -133,6 +133,35 @@ TEST(MetricsText, UtilisationIsOfThePeak) {
   EXPECT_DOUBLE_EQ(s.at("farthing_compute_utilisation_ratio"), 0.1);
 }
 
+TEST(MetricsText, Drafts) {
+  MetricsView v = view();
+  v.engine.scheduler.drafts = 4;
+  v.engine.scheduler.drafted_tokens = 9;
+  v.engine.scheduler.accepted_tokens = 5;
+  v.engine.scheduler.drafter_seconds = 0.25;
+  v.engine.drafts.drafted_at = {4, 3, 2};
+  v.engine.drafts.accepted_at = {4, 1, 0};
+  v.engine.drafts.steps = 4;
+  v.engine.drafts.tokens = 9;
+  v.engine.drafts.seconds = 2;
+  v.engine.drafts.plain_seconds = 3;
+  v.vllm_names = true;
+  const auto s = samples(metrics_text(v));
+  const std::string name = "farthing_spec_decode_";
+  EXPECT_EQ(s.at(name + "drafts_total"), 4);
+  EXPECT_EQ(s.at(name + "drafted_tokens_total"), 9);
+  EXPECT_EQ(s.at(name + "accepted_tokens_total"), 5);
+  EXPECT_EQ(s.at(name + "drafted_tokens_per_position_total{position=\"1\"}"), 3);
+  EXPECT_EQ(s.at(name + "accepted_tokens_per_position_total{position=\"0\"}"), 4);
+  EXPECT_EQ(s.at(name + "accepted_tokens_per_position_total{position=\"14\"}"), 0);
+  EXPECT_EQ(s.at(name + "steps_total"), 4);
+  EXPECT_EQ(s.at(name + "tokens_total"), 9);
+  EXPECT_EQ(s.at(name + "step_seconds_total"), 2);
+  EXPECT_EQ(s.at(name + "plain_seconds_total"), 3);
+  EXPECT_EQ(s.at(name + "drafter_seconds_total"), 0.25);
+  EXPECT_EQ(s.at("vllm:spec_decode_num_drafts_total{model_name=\"m\\\"1\",engine=\"0\"}"), 4);
+}
+
 TEST(MetricsText, VllmNames) {
   MetricsView v = view();
   v.vllm_names = true;
