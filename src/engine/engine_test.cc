@@ -413,13 +413,17 @@ TEST(Engine, AModelThatGuessesForItselfIsAlwaysRight) {
 
 // What is drawn behind a draft follows the model's distribution: three of four tokens, counted over
 // many seeds, against the probabilities that the model states. Pearson's chi-square.
-TEST(Engine, DraftsKeepTheDistribution) {
+class Distribution : public testing::TestWithParam<std::string> {};
+TEST_P(Distribution, IsTheModels) {
   constexpr int kSeeds = 12000;
-  constexpr TokenId kFirst = 20, kEnd = 24;  // nothing else is drawn
+  // Nothing else is drawn: where guesses come from the text, four that it has; else the likeliest.
+  constexpr TokenId kFirst = 20, kEnd = 24;
+  const bool from_text = GetParam() == "lookup 3" || GetParam() == "suffix 15";
   Request base = request_of(1, 1);
   for (int i = 1; i < 50; ++i) base.prompt.push_back(kFirst + i * i / 3 % (kEnd - kFirst));
   base.sampling.temperature = 1;
-  for (TokenId token = kFirst; token < kEnd; ++token)
+  if (!from_text) base.sampling.top_k = kEnd - kFirst;
+  for (TokenId token = kFirst; token < kEnd && from_text; ++token)
     base.sampling.logit_bias.emplace_back(token, 100.0f);
   const auto plain = start({.n_threads = 1, .context = 128, .max_sequences = 1});
   // The probabilities of the four behind the prompt and these, at a temperature.
@@ -439,7 +443,8 @@ TEST(Engine, DraftsKeepTheDistribution) {
     Choices choices;
     double sum = 0;
     for (const TokenLogprob& t : top) {
-      if (t.token < kFirst || t.token >= kEnd) continue;
+      if (from_text ? t.token < kFirst || t.token >= kEnd : choices.size() == kEnd - kFirst)
+        continue;
       choices.emplace_back(t.token, std::exp(t.logprob / temperature));
       sum += choices.back().second;
     }
@@ -460,7 +465,7 @@ TEST(Engine, DraftsKeepTheDistribution) {
   const std::map<Three, double> right = distribution(1), wrong = distribution(1.25);
   ASSERT_EQ(right.size(), 64u);
   for (const DrafterCase& drafter : drafter_cases()) {
-    if (drafter.name != "lookup 3" && drafter.name != "suffix 15") continue;
+    if (drafter.name != GetParam()) continue;
     const auto drafting =
         start(drafter.with({.n_threads = 1, .context = 128, .max_sequences = 16}));
     std::map<Three, int> counts;
@@ -516,6 +521,14 @@ TEST(Engine, DraftsKeepTheDistribution) {
     EXPECT_GT(drafting->metrics().scheduler.accepted_tokens, kSeeds / 20) << drafter.name;
   }
 }
+INSTANTIATE_TEST_SUITE_P(Engine,
+                         Distribution,
+                         testing::Values("lookup 3", "suffix 15", "all layers 3"),
+                         [](const auto& test) {
+                           std::string name = test.param;
+                           std::ranges::replace(name, ' ', '_');
+                           return name;
+                         });
 
 TEST(Engine, ADrafterThatCannotBeIsRefused) {
   const auto message = [](EngineOptions options) {
