@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <map>
 #include <vector>
 
@@ -26,12 +27,13 @@ bool is_on_a_grid(std::span<const TensorView* const> matrices) {
   constexpr int64_t kGroup = 32, kMostLevels = 16, kRowsEach = 16;
   int64_t n_groups = 0, n_coarse = 0;
   std::vector<float> row;
+  std::vector<std::byte> scratch;
   for (const TensorView* tensor : matrices) {
     if (tensor->cols() % kGroup != 0) continue;
     row.resize(static_cast<size_t>(tensor->cols()));
     const int64_t step = std::max<int64_t>(1, tensor->rows() / kRowsEach);
     for (int64_t r = 0; r < tensor->rows(); r += step) {
-      format_of(tensor->type).decode(tensor->row(r), row.data(), tensor->cols());
+      format_of(tensor->type).decode(tensor->rows_at(r, 1, scratch), row.data(), tensor->cols());
       for (int64_t k = 0; k < tensor->cols(); k += kGroup) {
         std::array<float, kGroup> group;
         std::copy_n(row.begin() + k, kGroup, group.begin());
