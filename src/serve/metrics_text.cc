@@ -331,7 +331,6 @@ void add_vllm(Families& out, const MetricsView& view) {
   out.counter("vllm:prompt_tokens_total",
               "Prompt tokens",
               {number(s.prompt_tokens_computed + s.prompt_tokens_cached)});
-  out.counter("vllm:spec_decode_num_drafts_total", "Drafts", {number(s.drafts)});
   out.counter(
       "vllm:spec_decode_num_draft_tokens_total", "Drafted tokens", {number(s.drafted_tokens)});
   out.counter(
