@@ -457,7 +457,8 @@ RC_GTEST_PROP(SchedulerProperty, AnyTrace, ()) {
     scheduler.check_integrity();
     for (const Ended& e : scheduler.take_ended()) {
       ++ended[e.sequence];
-      n_complete += e.reason == FinishReason::kStop || e.reason == FinishReason::kLength ? 1 : 0;
+      const bool complete = e.reason == FinishReason::kStop || e.reason == FinishReason::kLength;
+      n_complete += complete && arrivals[e.request.v].max_tokens > 0 ? 1 : 0;
     }
   }
   RC_ASSERT(ended.size() == n_sequences);
