@@ -15,6 +15,7 @@ constexpr int32_t kFewUnread = 1 + kMostDraft;
 constexpr int64_t kFewPasses = 8;
 // Reading goes on by so many tokens at least, whatever the time is.
 constexpr int32_t kLeastRead = 16;
+constexpr int32_t kMostUnknown = 2;
 constexpr double kUnknown = 1e-6;  // seconds: until a few passes were seen, they are tried
 
 // By how much the best logit exceeds the second: how sure it is.
@@ -174,6 +175,9 @@ void ModelDrafter::start(std::span<Draft* const> drafts, double spare) {
   StepWork work;
   for (Draft* draft : drafts) {
     const Sequence& s = *draft->sequence;
+    // What a pass costs isn't known yet, and `least` neither.
+    if (passes_.n_observed() < kFewPasses && draft->least > 0)
+      draft->most = std::min(draft->most, kMostUnknown);
     const int32_t stored = n_stored(s);
     const int32_t unread = s.size() - stored;
     if (unread > kFewUnread) {

@@ -121,7 +121,7 @@ struct Engine::Impl {
   Status check_drafter();
   ModelDrafterOptions drafter_options(int32_t n_blocks) const;
   int64_t block_bytes() const;
-  Result<int64_t> memory_beside_drafter(int32_t n_blocks);
+  int64_t bytes_of_drafter(int32_t n_blocks) const;
   Status make_drafter(int32_t n_blocks);
   Status validate(const Request& request) const;
   void loop();
@@ -193,13 +193,14 @@ Result<std::unique_ptr<Engine>> Engine::start(const LoadedModel& model,
                        options.max_sequences,
                        options.context);
   }
-  FARTHING_TRY(const int64_t memory, impl->memory_beside_drafter(static_cast<int32_t>(n_blocks)));
+  impl->drafter_bytes = impl->bytes_of_drafter(static_cast<int32_t>(n_blocks));
   FARTHING_TRY(impl->runner,
                Runner::create(*model.model,
                               {.n_threads = options.n_threads,
                                .isa = options.isa,
                                .n_blocks = static_cast<int32_t>(n_blocks),
-                               .memory_limit = memory,
+                               .memory_limit = options.memory_limit,
+                               .beside = impl->drafter_bytes,
                                .decoder = {.max_tokens = step_tokens,
                                            .max_logits = options.max_sequences + most_drafted,
                                            .context = options.context,
@@ -285,31 +286,21 @@ int64_t Engine::Impl::block_bytes() const {
   return bytes;
 }
 
-// What the drafter leaves of the memory.
-Result<int64_t> Engine::Impl::memory_beside_drafter(int32_t n_blocks) {
+// Most that it takes, keys and values of its own included.
+int64_t Engine::Impl::bytes_of_drafter(int32_t n_blocks) const {
   const int32_t n_threads = options.n_threads > 0 ? options.n_threads : cpu_budget().threads;
   switch (options.speculate) {
     case Speculation::kOff:
     case Speculation::kLookup:
-      break;
+      return 0;
     case Speculation::kSuffix:
-      drafter_bytes = SuffixDrafter::bytes_at_most(options.max_sequences, options.context);
-      break;
+      return SuffixDrafter::bytes_at_most(options.max_sequences, options.context);
     case Speculation::kDraft:
-      drafter_bytes =
-          ModelDrafter::bytes_needed(*options.draft_model, n_threads, drafter_options(n_blocks));
-      break;
+      return ModelDrafter::bytes_needed(*options.draft_model, n_threads, drafter_options(n_blocks));
     case Speculation::kSelf:
-      drafter_bytes =
-          ModelDrafter::bytes_needed(*model->model, n_threads, drafter_options(n_blocks));
-      break;
+      return ModelDrafter::bytes_needed(*model->model, n_threads, drafter_options(n_blocks));
   }
-  if (drafter_bytes == 0) return options.memory_limit;
-  const int64_t memory =
-      options.memory_limit > 0 ? options.memory_limit : memory_budget().available;
-  if (memory <= 0 || drafter_bytes < memory) return memory <= 0 ? 0 : memory - drafter_bytes;
-  return no_resource(
-      "--speculate takes up to {} MiB, but {} MiB are free", drafter_bytes >> 20, memory >> 20);
+  return 0;
 }
 
 Status Engine::Impl::make_drafter(int32_t n_blocks) {

@@ -39,7 +39,7 @@ Result<std::unique_ptr<Runner>> Runner::create(const Model& model, const RunnerO
   const bool limited = options.memory_limit > 0;
   const int64_t limit = limited ? options.memory_limit : memory_budget().available;
   const int64_t taken = limited ? memory_taken(model) : 0;
-  const int64_t all = taken + kv_bytes + workspace_bytes;
+  const int64_t all = taken + kv_bytes + workspace_bytes + options.beside;
   if (limit > 0 && all > limit) {
     std::string parts;
     if (limited) {
@@ -48,6 +48,7 @@ Result<std::unique_ptr<Runner>> Runner::create(const Model& model, const RunnerO
                           mib(weights),
                           mib(std::max<int64_t>(taken - weights, 0)));
     }
+    if (options.beside > 0) parts += fmt::format("drafter {:.0f} MiB + ", mib(options.beside));
     return no_resource(
         "{}KV cache {:.0f} MiB ({} tokens) + workspace {:.0f} MiB = {:.0f} MiB, but {:.0f} MiB are "
         "{}: use a smaller context or fewer sequences",

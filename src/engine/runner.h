@@ -25,6 +25,7 @@ struct RunnerOptions {
   std::optional<Isa> isa;    // none: best_isa()
   int32_t n_blocks = 0;      // KVBlocks of all sequences together
   int64_t memory_limit = 0;  // bytes of the whole process; 0: memory_budget() has what is free
+  int64_t beside = 0;        // bytes that something else is going to take
   DecoderOptions decoder;
 };
 
