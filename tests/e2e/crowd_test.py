@@ -127,7 +127,7 @@ class Leaving(unittest.TestCase):
 
     def test_nothing_of_them_stays_and_others_see_nothing(self):
         n = 1000 if LONG else 200
-        with Server(BINARY, "--ctx", "2048", "--max-seqs", "4", "--max-queue", "64") as server:
+        with Server(BINARY, "--ctx", "2048", "--max-seqs", "4", "--max-queue", "64", "--max-wait", "0") as server:
             asyncio.run(stream(server.port, {"prompt": STORY, "max_tokens": 2, **GREEDY}))
             wait_until(lambda: kv(server)["leased"] == 0, 10, "idle")
             files, threads = n_files(server), status_of(server, "Threads")

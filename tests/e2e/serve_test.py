@@ -16,7 +16,7 @@ import unittest
 from server import ANSWER_SECONDS, SMOLLM2, Server, stream_text, wait_until
 
 BINARY = sys.argv.pop(1) if len(sys.argv) > 1 and not sys.argv[1].startswith("-") else None
-SMALL = ("--ctx", "2048", "--max-seqs", "4")
+SMALL = ("--ctx", "2048", "--max-seqs", "4", "--max-wait", "0")  # however slow the machine
 GREEDY = {"temperature": 0, "seed": 1}
 STORY = "Once upon a time there was a small robot who"
 
