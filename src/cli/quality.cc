@@ -27,7 +27,7 @@ struct QualityOptions {
   std::string reference;
   std::string save_reference;
   WeightMode reference_weights = WeightMode::kNative;
-  KVType reference_kv_type = KVType::kF16;
+  KVTypes reference_kv_type;
   bool json = false;
 };
 
@@ -35,7 +35,7 @@ struct QualityOptions {
 struct Scorer {
   std::unique_ptr<LoadedModel> loaded;
   WindowRunner runner;
-  KVType kv_type;
+  KVTypes kv_type;
 
   static Result<Scorer> open(const std::string& name,
                              LoadOptions load,
@@ -277,14 +277,10 @@ void add_quality(CLI::App& app, int& exit_code) {
                          options->reference_weights,
                          {{"native", WeightMode::kNative}, {"f32", WeightMode::kF32}},
                          "Type that the reference's weights are kept in");
-  add_choice<KVType>(*verb,
-                     "--reference-kv-type",
-                     options->reference_kv_type,
-                     {{"f16", KVType::kF16},
-                      {"bf16", KVType::kBF16},
-                      {"f32", KVType::kF32},
-                      {"int8", KVType::kInt8}},
-                     "Type of the reference's keys and values");
+  add_kv_type(*verb,
+              "--reference-kv-type",
+              options->reference_kv_type,
+              "Type of the reference's keys and values");
   verb->add_flag("--json", options->json, "Print one JSON object");
 }
 
