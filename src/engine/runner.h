@@ -22,6 +22,7 @@ struct RunnerOptions {
   int32_t n_blocks = 0;      // KVBlocks of all sequences together
   int64_t memory_limit = 0;  // bytes that KV and workspace may take; 0: memory_budget().available
   DecoderOptions decoder;
+  const InputObserver* observer = nullptr;  // outlives the runner
 };
 
 class Runner {
