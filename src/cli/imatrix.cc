@@ -62,12 +62,12 @@ Status imatrix(const ImatrixOptions& options) {
 
 void add_imatrix(CLI::App& app, int& exit_code) {
   const auto options = std::make_shared<ImatrixOptions>();
-  CLI::App* verb = add_verb(
-      app,
-      "imatrix",
-      "How much each input of a model's matrices carries: for `quantize --imatrix`",
-      exit_code,
-      [options] { return imatrix(*options); });
+  CLI::App* verb =
+      add_verb(app,
+               "imatrix",
+               "How much each input of a model's matrices carries: for `quantize --imatrix`",
+               exit_code,
+               [options] { return imatrix(*options); });
   add_scoring_options(*verb, options->scoring);
   verb->add_option("--out", options->out, "The file to write, as llama.cpp's (GGUF)")
       ->type_name("FILE");

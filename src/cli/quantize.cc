@@ -45,12 +45,14 @@ struct QuantizeOptions {
 
 std::string mix_names() {
   std::string names;
-  for (const Mix& mix : all_mixes()) names += fmt::format("{}{}", names.empty() ? "" : ", ", mix.name);
+  for (const Mix& mix : all_mixes())
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", mix.name);
   return names;
 }
 
 std::string shape_text(const TensorView& tensor) {
-  return fmt::format("{}", fmt::join(tensor.dims.begin(), tensor.dims.begin() + tensor.n_dims, " x "));
+  return fmt::format("{}",
+                     fmt::join(tensor.dims.begin(), tensor.dims.begin() + tensor.n_dims, " x "));
 }
 
 double bits_per_weight(int64_t bytes, int64_t n_values) {
@@ -59,18 +61,20 @@ double bits_per_weight(int64_t bytes, int64_t n_values) {
 
 // What the rows can't hold of the type that the mix wants. Without a mix, nothing was wanted.
 bool fell_back(const TensorPlan& t, const Mix* mix) {
-  return mix != nullptr && t.to != t.tensor->type && t.tensor->cols() % format_of(mix->type).qblock_values != 0;
+  return mix != nullptr && t.to != t.tensor->type &&
+         t.tensor->cols() % format_of(mix->type).qblock_values != 0;
 }
 
 Json json_of(const TensorPlan& t, const Mix* mix, const std::optional<TensorLoss>& loss) {
-  Json json = {{"name", t.tensor->name},
-               {"shape", std::vector<int64_t>(t.tensor->dims.begin(),
-                                              t.tensor->dims.begin() + t.tensor->n_dims)},
-               {"from", format_of(t.tensor->type).name},
-               {"to", format_of(t.to).name},
-               {"bytes", t.bytes()},
-               {"fell_back", fell_back(t, mix)},
-               {"importance", t.importance != nullptr}};
+  Json json = {
+      {"name", t.tensor->name},
+      {"shape",
+       std::vector<int64_t>(t.tensor->dims.begin(), t.tensor->dims.begin() + t.tensor->n_dims)},
+      {"from", format_of(t.tensor->type).name},
+      {"to", format_of(t.to).name},
+      {"bytes", t.bytes()},
+      {"fell_back", fell_back(t, mix)},
+      {"importance", t.importance != nullptr}};
   if (!loss) return json;
   json["error"] = loss->error;
   if (t.importance != nullptr) json["weighted_error"] = loss->weighted;
@@ -99,8 +103,8 @@ class QuantizeMeter {
   }
   void show(size_t tensor, int64_t values_done) {
     if (!terminal_) return;
-    const double share =
-        static_cast<double>(values_done) / static_cast<double>(std::max<int64_t>(1, plan_.n_values()));
+    const double share = static_cast<double>(values_done) /
+                         static_cast<double>(std::max<int64_t>(1, plan_.n_values()));
     const double seconds = seconds_between(start_, Clock::now());
     fmt::print(stderr,
                "\rtensor {} of {}, {:.0f} %, about {:.0f} s left   ",
@@ -156,14 +160,15 @@ Json json_of(const Chosen& chosen, const std::vector<std::optional<TensorLoss>>&
 std::string totals_text(const QuantizePlan& plan) {
   int64_t before = 0;
   for (const TensorPlan& t : plan.tensors) before += static_cast<int64_t>(t.tensor->bytes.size());
-  return fmt::format("{} tensors, {:.1f} M parameters: {:.1f} MB at {:.2f} bits per weight -> "
-                     "{:.1f} MB at {:.2f}\n",
-                     plan.tensors.size(),
-                     static_cast<double>(plan.n_values()) * 1e-6,
-                     static_cast<double>(before) * 1e-6,
-                     bits_per_weight(before, plan.n_values()),
-                     static_cast<double>(plan.bytes()) * 1e-6,
-                     bits_per_weight(plan.bytes(), plan.n_values()));
+  return fmt::format(
+      "{} tensors, {:.1f} M parameters: {:.1f} MB at {:.2f} bits per weight -> "
+      "{:.1f} MB at {:.2f}\n",
+      plan.tensors.size(),
+      static_cast<double>(plan.n_values()) * 1e-6,
+      static_cast<double>(before) * 1e-6,
+      bits_per_weight(before, plan.n_values()),
+      static_cast<double>(plan.bytes()) * 1e-6,
+      bits_per_weight(plan.bytes(), plan.n_values()));
 }
 
 // What was lost before can't be seen any more: said, not refused.
@@ -194,7 +199,8 @@ Result<KldPlan> choose_by_kld(const QuantizeOptions& options,
   KldPlanOptions kld{.target = options.target_kld};
   kld.runner.n_threads = options.n_threads;
   kld.progress = [&](std::string_view what, int32_t n_done, int32_t n_all) {
-    if (terminal) fmt::print(stderr, "\r\033[Kmeasuring {} of {}: {}", n_done, n_all, what);
+    if (terminal)
+      fmt::print(stderr, "\r\033[Kmeasuring {} of {}: {}", n_done, n_all, printable(what));
     return !interrupts.take();
   };
   auto plan = plan_for_kld(file, importance, windows, kld);
@@ -226,7 +232,9 @@ Status quantize(const QuantizeOptions& options) {
   FARTHING_TRY(const std::string in, resolve_model(options.in));
   FARTHING_TRY(const ModelFile file, open_model_file(in));
   std::optional<ImportanceMatrix> importance;
-  if (!options.imatrix.empty()) FARTHING_TRY(importance, read_importance(options.imatrix));
+  if (!options.imatrix.empty()) {
+    FARTHING_TRY(importance, read_importance(options.imatrix));
+  }
   const ImportanceMatrix* const weights = importance ? &*importance : nullptr;
   FARTHING_TRY(Interrupts interrupts, Interrupts::create());
   Chosen chosen{.mix = mix_from_name(options.type)};

@@ -112,7 +112,8 @@ TEST_F(QuantizeVerbs, TableAndDryRun) {
   const Outcome real = run({"quantize", in, path("m.gguf"), "--type", "q8_0"});
   ASSERT_EQ(real.exit_code, 0) << real.err;
   // The same rows, errors apart.
-  EXPECT_EQ(dry.out.substr(dry.out.rfind("tensors, ")), real.out.substr(real.out.rfind("tensors, ")));
+  EXPECT_EQ(dry.out.substr(dry.out.rfind("tensors, ")),
+            real.out.substr(real.out.rfind("tensors, ")));
   const std::string bytes = contents(path("m.gguf"));
   for (const char* n : {"1", "3"}) {
     ASSERT_EQ(run({"quantize", in, path("n.gguf"), "--type", "q8_0", "--threads", n}).exit_code, 0);
@@ -122,12 +123,21 @@ TEST_F(QuantizeVerbs, TableAndDryRun) {
 
 TEST_F(QuantizeVerbs, ImatrixAndBack) {
   const std::string in = kModels + "llama-plain.gguf";
-  const Outcome made = run({"imatrix", "--model", in, "--text", path("text"), "--ctx", "32",
-                            "--chunks", "5", "--out", path("i.gguf")});
+  const Outcome made = run({"imatrix",
+                            "--model",
+                            in,
+                            "--text",
+                            path("text"),
+                            "--ctx",
+                            "32",
+                            "--chunks",
+                            "5",
+                            "--out",
+                            path("i.gguf")});
   ASSERT_EQ(made.exit_code, 0) << made.err;
   EXPECT_THAT(made.err, HasSubstr("5 chunks"));
-  const Outcome with = run({"quantize", in, path("m.gguf"), "--type", "q4_0", "--imatrix",
-                            path("i.gguf"), "--json"});
+  const Outcome with = run(
+      {"quantize", in, path("m.gguf"), "--type", "q4_0", "--imatrix", path("i.gguf"), "--json"});
   ASSERT_EQ(with.exit_code, 0) << with.err;
   const Json weighted = Json::parse(with.out);
   const Outcome without = run({"quantize", in, path("n.gguf"), "--type", "q4_0", "--json"});
@@ -141,8 +151,14 @@ TEST_F(QuantizeVerbs, ImatrixAndBack) {
   }
   EXPECT_GT(n_weighted, 5);
   // Not the model's: every tensor has another width.
-  EXPECT_EQ(run({"quantize", kModels + "llama-gqa.gguf", path("m.gguf"), "--type", "q4_0",
-                 "--imatrix", in}).exit_code,
+  EXPECT_EQ(run({"quantize",
+                 kModels + "llama-gqa.gguf",
+                 path("m.gguf"),
+                 "--type",
+                 "q4_0",
+                 "--imatrix",
+                 in})
+                .exit_code,
             3);
 }
 
@@ -150,24 +166,56 @@ TEST_F(QuantizeVerbs, TargetKldChoosesTypes) {
   const std::string in = kModels + "llama-plain.gguf";
   int64_t before = 0;
   for (const char* target : {"0.01", "0.0001"}) {
-    const Outcome outcome = run({"quantize", in, path("m.gguf"), "--target-kld", target, "--text",
-                                 path("text"), "--ctx", "32", "--chunks", "4", "--json"});
+    const Outcome outcome = run({"quantize",
+                                 in,
+                                 path("m.gguf"),
+                                 "--target-kld",
+                                 target,
+                                 "--text",
+                                 path("text"),
+                                 "--ctx",
+                                 "32",
+                                 "--chunks",
+                                 "4",
+                                 "--json"});
     ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
     const Json json = Json::parse(outcome.out);
     EXPECT_LE(json["kld"]["measured"].get<double>(), std::stod(target));
     EXPECT_GT(json["bytes"].get<int64_t>(), before) << "less loss takes more bytes";
     before = json["bytes"];
     // Measured again, by another way.
-    const Outcome quality = run({"quality", "--model", path("m.gguf"), "--reference", in, "--text",
-                                 path("text"), "--ctx", "32", "--chunks", "4", "--weights", "f32",
-                                 "--reference-weights", "f32", "--json"});
+    const Outcome quality = run({"quality",
+                                 "--model",
+                                 path("m.gguf"),
+                                 "--reference",
+                                 in,
+                                 "--text",
+                                 path("text"),
+                                 "--ctx",
+                                 "32",
+                                 "--chunks",
+                                 "4",
+                                 "--weights",
+                                 "f32",
+                                 "--reference-weights",
+                                 "f32",
+                                 "--json"});
     ASSERT_EQ(quality.exit_code, 0) << quality.err;
     EXPECT_NEAR(Json::parse(quality.out)["kld_mean"].get<double>(),
                 json["kld"]["measured"].get<double>(),
                 1e-7);
   }
-  const Outcome beyond = run({"quantize", in, path("m.gguf"), "--target-kld", "1e-30", "--text",
-                              path("text"), "--ctx", "32", "--chunks", "1"});
+  const Outcome beyond = run({"quantize",
+                              in,
+                              path("m.gguf"),
+                              "--target-kld",
+                              "1e-30",
+                              "--text",
+                              path("text"),
+                              "--ctx",
+                              "32",
+                              "--chunks",
+                              "1"});
   EXPECT_EQ(beyond.exit_code, 5) << beyond.err;
 }
 
@@ -195,15 +243,25 @@ TEST_F(QuantizeVerbs, Refuses) {
   EXPECT_FALSE(std::filesystem::exists(out));
   EXPECT_EQ(run({"imatrix", "--model", in, "--out", path("i")}).exit_code, 2);
   EXPECT_EQ(run({"imatrix", "--model", in, "--text", path("text")}).exit_code, 2);
-  EXPECT_EQ(run({"imatrix", "--model", in, "--text", path("text"), "--out", path("text")}).exit_code, 2);
-  EXPECT_EQ(run({"imatrix", "--model", in, "--text", path("text"), "--ctx", "32", "--out",
-                 path("none/i")}).exit_code,
+  EXPECT_EQ(
+      run({"imatrix", "--model", in, "--text", path("text"), "--out", path("text")}).exit_code, 2);
+  EXPECT_EQ(run({"imatrix",
+                 "--model",
+                 in,
+                 "--text",
+                 path("text"),
+                 "--ctx",
+                 "32",
+                 "--out",
+                 path("none/i")})
+                .exit_code,
             4);
 }
 
 // On the real model: a toy would be done before the signal comes.
 TEST_F(QuantizeVerbs, CtrlCLeavesNothing) {
-  const pid_t child = start({"quantize", "smollm2", path("m.gguf"), "--type", "q5_k_m", "--threads", "1"});
+  const pid_t child =
+      start({"quantize", "smollm2", path("m.gguf"), "--type", "q5_k_m", "--threads", "1"});
   while (!std::filesystem::exists(path("m.gguf.part"))) {
     if (waitpid(child, nullptr, WNOHANG) != 0) FAIL() << contents(path("err"));
     std::this_thread::sleep_for(std::chrono::milliseconds(1));

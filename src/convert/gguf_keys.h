@@ -10,8 +10,8 @@
 
 namespace farthing {
 
-// As they stand in the GGUF file, in its order; of any other source, in the types that files of GGUF
-// usually have.
+// As they stand in the GGUF file, in its order; of any other source, in the types that files of
+// GGUF usually have.
 Result<std::vector<GgufKey>> gguf_keys(const ModelFile& file);
 
 // Replaces the key of that name, or adds one.

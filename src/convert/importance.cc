@@ -29,9 +29,8 @@ constexpr size_t kMostBytes = size_t{2} << 30;  // of a file; one of a model of 
 
 Result<std::vector<float>> numbers_of(const TensorView& tensor, bool whole) {
   if (tensor.type != DType::kF32)
-    return bad_input("tensor '{}': {} instead of F32",
-                     printable(tensor.name),
-                     format_of(tensor.type).name);
+    return bad_input(
+        "tensor '{}': {} instead of F32", printable(tensor.name), format_of(tensor.type).name);
   std::vector<float> out(static_cast<size_t>(tensor.size()));
   std::memcpy(out.data(), tensor.bytes.data(), tensor.bytes.size());
   for (const float value : out) {
@@ -51,8 +50,7 @@ Status add(const TensorView& tensor, ImportanceMatrix& out) {
   const std::string_view of = name.substr(0, name.size() - (is_sums ? kSums : kCounts).size());
   Importance& importance = out.tensors[std::string(of)];
   std::vector<float>& numbers = is_sums ? importance.sums : importance.counts;
-  if (!numbers.empty())
-    return bad_input("tensor '{}': occurs a second time", printable(name));
+  if (!numbers.empty()) return bad_input("tensor '{}': occurs a second time", printable(name));
   FARTHING_TRY(numbers, numbers_of(tensor, !is_sums));
   return {};
 }

@@ -1,8 +1,8 @@
-// The importance matrix: for each matrix of a model, how much each of its inputs carries, as the sum
-// of its squares over the tokens of a text. Quantising weighs errors with it. Owns: the numbers.
-// The file is GGUF, as llama.cpp's imatrix tool writes it: F32 tensors NAME.in_sum2 [cols, matrices]
-// and NAME.counts [1, matrices] (matrices: 1, or one per expert), keys general.type = "imatrix",
-// imatrix.datasets, .chunk_count, .chunk_size.
+// The importance matrix: for each matrix of a model, how much each of its inputs carries, as the
+// sum of its squares over the tokens of a text. Quantising weighs errors with it. Owns: the
+// numbers. The file is GGUF, as llama.cpp's imatrix tool writes it: F32 tensors NAME.in_sum2 [cols,
+// matrices] and NAME.counts [1, matrices] (matrices: 1, or one per expert), keys general.type =
+// "imatrix", imatrix.datasets, .chunk_count, .chunk_size.
 #pragma once
 
 #include <cstddef>

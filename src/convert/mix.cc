@@ -95,9 +95,7 @@ std::span<const Mix> all_mixes() {
 }
 
 const Mix* mix_from_name(std::string_view name) {
-  const auto same = [](char a, char b) {
-    return std::toupper(static_cast<unsigned char>(a)) == b;
-  };
+  const auto same = [](char a, char b) { return std::toupper(static_cast<unsigned char>(a)) == b; };
   for (const Mix& mix : kMixes) {
     if (std::ranges::equal(name, mix.name, same)) return &mix;
   }
@@ -153,8 +151,7 @@ std::vector<DType> types_of(const Mix& mix, const ModelFile& file, bool weighted
     if (role == TensorRole::kFfnDown) of_role[1].push_back(i);
   }
   for (std::vector<size_t>& indices : of_role) {
-    std::ranges::stable_sort(
-        indices, {}, [&](size_t i) { return layer_of(file.tensors[i].name); });
+    std::ranges::stable_sort(indices, {}, [&](size_t i) { return layer_of(file.tensors[i].name); });
     for (size_t i = 0; i < indices.size(); ++i) {
       types[indices[i]] = layer_type(mix,
                                      role_of(file.tensors[indices[i]], tied),

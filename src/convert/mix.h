@@ -1,7 +1,8 @@
-// Mixes: which type each tensor of a model is written in. Plain ones take one type for all matrices;
-// the K mixes give more bits where it pays: to the output, and in some layers to the values of
-// attention and the ffn's way down. The rules are llama-quantize's (llama.cpp, src/llama-quant.cpp)
-// for models without experts, so that files of one name are the same size; llama.cpp's numbers too.
+// Mixes: which type each tensor of a model is written in. Plain ones take one type for all
+// matrices; the K mixes give more bits where it pays: to the output, and in some layers to the
+// values of attention and the ffn's way down. The rules are llama-quantize's (llama.cpp,
+// src/llama-quant.cpp) for models without experts, so that files of one name are the same size;
+// llama.cpp's numbers too.
 #pragma once
 
 #include <cstdint>

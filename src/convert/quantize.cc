@@ -26,7 +26,7 @@ constexpr float kLeastWeight = 0.01f;
 // ---- rows ----
 
 struct RowSums {
-  double error = 0, norm = 0;                    // of squares
+  double error = 0, norm = 0;  // of squares
   double weighted_error = 0, weighted_norm = 0;
 };
 
@@ -43,11 +43,8 @@ struct RowOutcome {
   Fault fault;
 };
 
-void encode_row(const Format& format,
-                const float* x,
-                const float* weights,
-                std::byte* out,
-                int64_t n) {
+void encode_row(
+    const Format& format, const float* x, const float* weights, std::byte* out, int64_t n) {
   if (const QuantizeFn quantize = quantizer_of(format.type))
     quantize(x, weights, out, n);
   else
@@ -184,9 +181,8 @@ Result<std::vector<GgufKey>> keys_for(const QuantizePlan& plan) {
   const ImportanceMatrix& m = *plan.importance;
   if (!m.texts.empty())
     set_gguf_key(keys, gguf_key("quantize.imatrix.dataset", std::string_view(m.texts.front())));
-  set_gguf_key(
-      keys,
-      gguf_key("quantize.imatrix.entries_count", static_cast<uint32_t>(m.tensors.size())));
+  set_gguf_key(keys,
+               gguf_key("quantize.imatrix.entries_count", static_cast<uint32_t>(m.tensors.size())));
   set_gguf_key(keys, gguf_key("quantize.imatrix.chunks_count", m.chunks));
   return keys;
 }
@@ -240,13 +236,14 @@ Result<QuantizePlan> plan_quantize(const ModelFile& file,
     const int64_t n_matrices = tensor.dims[2] * tensor.dims[3];
     if (found->second.n_matrices() != n_matrices ||
         std::cmp_not_equal(found->second.sums.size(), tensor.cols() * n_matrices)) {
-      return bad_input("tensor '{}': {} columns in {} matrices, but the importance matrix has {} in "
-                       "{}: is it of another model?",
-                       printable(tensor.name),
-                       tensor.cols(),
-                       n_matrices,
-                       found->second.sums.size(),
-                       found->second.n_matrices());
+      return bad_input(
+          "tensor '{}': {} columns in {} matrices, but the importance matrix has {} in "
+          "{}: is it of another model?",
+          printable(tensor.name),
+          tensor.cols(),
+          n_matrices,
+          found->second.sums.size(),
+          found->second.n_matrices());
     }
     planned.importance = &found->second;
     ++n_weighted;
@@ -286,8 +283,8 @@ Status write_quantized(const QuantizePlan& plan,
     TensorQuantizer quantizer(t, team);
     for (int64_t row = 0; row < t.tensor->rows(); row += step) {
       const int64_t count = std::min(step, t.tensor->rows() - row);
-      const std::span<const std::byte> source(
-          t.tensor->row(row), static_cast<size_t>(count * t.tensor->row_bytes()));
+      const std::span<const std::byte> source(t.tensor->row(row),
+                                              static_cast<size_t>(count * t.tensor->row_bytes()));
       if (t.to == t.tensor->type) {
         FARTHING_TRY_VOID(writer.write(source));
       } else {

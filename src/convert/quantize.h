@@ -1,6 +1,6 @@
-// Writes a model anew with other types: a plan says which, then the file is made tensor by tensor, a
-// few megabytes at a time. Same tensors, names, order and metadata. The same bytes come out whatever
-// the number of threads.
+// Writes a model anew with other types: a plan says which, then the file is made tensor by tensor,
+// a few megabytes at a time. Same tensors, names, order and metadata. The same bytes come out
+// whatever the number of threads.
 #pragma once
 
 #include <cstdint>
@@ -37,7 +37,8 @@ struct QuantizePlan {
   int64_t bytes() const;  // of all tensors
 };
 
-// kBadInput if the matrix doesn't fit the model: sizes of a tensor's that differ, no tensor in common.
+// kBadInput if the matrix doesn't fit the model: sizes of a tensor's that differ, no tensor in
+// common.
 Result<QuantizePlan> plan_quantize(const ModelFile& file,
                                    const Mix& mix,
                                    const ImportanceMatrix* importance);

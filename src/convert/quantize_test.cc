@@ -23,10 +23,10 @@ namespace {
 using testing::encode;
 using testing::GgufBytes;
 using testing::GgufDoc;
+using ::testing::HasSubstr;
 using testing::meta;
 using testing::tiny_llama;
 using testing::TinyLlama;
-using ::testing::HasSubstr;
 
 // A model with tensors of these shapes, F32, whatever they mean.
 struct Shape {
@@ -134,18 +134,24 @@ TEST(Mix, LayersCountByNumberWhateverTheirPlaceInTheFile) {
   ASSERT_TRUE(file);
   // 12 layers: 0; 10, 11; (i - 1) % 3 == 2 between.
   for (const int i : {0, 3, 6, 9, 10, 11})
-    EXPECT_EQ(type_of(*file, "Q4_K_M", "blk." + std::to_string(i) + ".ffn_down.weight"), "Q6_K") << i;
+    EXPECT_EQ(type_of(*file, "Q4_K_M", "blk." + std::to_string(i) + ".ffn_down.weight"), "Q6_K")
+        << i;
   for (const int i : {1, 2, 4, 5, 7, 8})
-    EXPECT_EQ(type_of(*file, "Q4_K_M", "blk." + std::to_string(i) + ".ffn_down.weight"), "Q4_K") << i;
+    EXPECT_EQ(type_of(*file, "Q4_K_M", "blk." + std::to_string(i) + ".ffn_down.weight"), "Q4_K")
+        << i;
 }
 
 TEST(Mix, RowsOfOtherLengthsFallBack) {
-  const std::map<std::pair<DType, int64_t>, DType> wanted = {
-      {{DType::kQ4_K, 576}, DType::kQ5_0}, {{DType::kQ5_K, 576}, DType::kQ5_1},
-      {{DType::kQ6_K, 576}, DType::kQ8_0}, {{DType::kQ4_K, 512}, DType::kQ4_K},
-      {{DType::kQ4_0, 576}, DType::kQ4_0}, {{DType::kQ4_0, 48}, DType::kF16},
-      {{DType::kQ4_K, 48}, DType::kF16},   {{DType::kQ8_0, 1}, DType::kF16},
-      {{DType::kF16, 1}, DType::kF16},     {{DType::kF32, 7}, DType::kF32}};
+  const std::map<std::pair<DType, int64_t>, DType> wanted = {{{DType::kQ4_K, 576}, DType::kQ5_0},
+                                                             {{DType::kQ5_K, 576}, DType::kQ5_1},
+                                                             {{DType::kQ6_K, 576}, DType::kQ8_0},
+                                                             {{DType::kQ4_K, 512}, DType::kQ4_K},
+                                                             {{DType::kQ4_0, 576}, DType::kQ4_0},
+                                                             {{DType::kQ4_0, 48}, DType::kF16},
+                                                             {{DType::kQ4_K, 48}, DType::kF16},
+                                                             {{DType::kQ8_0, 1}, DType::kF16},
+                                                             {{DType::kF16, 1}, DType::kF16},
+                                                             {{DType::kF32, 7}, DType::kF32}};
   for (const auto& [what, type] : wanted)
     EXPECT_EQ(type_for_rows(what.first, what.second), type)
         << format_of(what.first).name << ' ' << what.second;
@@ -192,8 +198,8 @@ class Quantizing : public ::testing::Test {
     FARTHING_TRY(const QuantizePlan plan, plan_quantize(file, *mix_from_name(mix), importance));
     Written written;
     ThreadTeam team(n_threads);
-    FARTHING_TRY_VOID(write_quantized(
-        plan, path(out), team, [&](size_t, int64_t, const TensorLoss* loss) {
+    FARTHING_TRY_VOID(
+        write_quantized(plan, path(out), team, [&](size_t, int64_t, const TensorLoss* loss) {
           if (loss != nullptr) written.losses.push_back(*loss);
           return true;
         }));
@@ -378,8 +384,8 @@ TEST_F(Quantizing, StopsWithoutATrace) {
   const auto file = open_model_file(save("in.gguf", doc_of(layers(2))));
   const auto plan = plan_quantize(*file, *mix_from_name("Q4_0"), nullptr);
   ThreadTeam team(2);
-  const Status stopped = write_quantized(
-      *plan, path("out.gguf"), team, [](size_t tensor, int64_t, const TensorLoss*) {
+  const Status stopped =
+      write_quantized(*plan, path("out.gguf"), team, [](size_t tensor, int64_t, const TensorLoss*) {
         return tensor < 3;
       });
   ASSERT_FALSE(stopped);
@@ -451,7 +457,8 @@ TEST_F(Quantizing, RefusesAnImportanceMatrixOfAnotherModel) {
     return plan.error().message;
   };
   EXPECT_THAT(refused(importance_of(layers(1, 64), 1)), HasSubstr("256 columns"));
-  EXPECT_THAT(refused(importance_of({{"blk.9.ffn_up.weight", {256, 1}}}, 1)), HasSubstr("no tensor"));
+  EXPECT_THAT(refused(importance_of({{"blk.9.ffn_up.weight", {256, 1}}}, 1)),
+              HasSubstr("no tensor"));
   ImportanceMatrix two = importance_of(layers(1), 1);
   two.tensors.begin()->second.counts = {1, 1};
   EXPECT_THAT(refused(two), HasSubstr("2"));
@@ -486,7 +493,8 @@ GgufDoc small_importance() {
               meta("imatrix.datasets", std::vector<std::string>{"t"}),
               meta("imatrix.chunk_count", uint32_t{1}),
               meta("imatrix.chunk_size", uint32_t{512})};
-  doc.tensors = {TinyLlama::f32("a.weight.in_sum2", {4, 2}), TinyLlama::f32("a.weight.counts", {1, 2})};
+  doc.tensors = {TinyLlama::f32("a.weight.in_sum2", {4, 2}),
+                 TinyLlama::f32("a.weight.counts", {1, 2})};
   return doc;
 }
 

@@ -21,9 +21,9 @@ namespace {
 using testing::encode;
 using testing::GgufBytes;
 using testing::GgufDoc;
+using ::testing::HasSubstr;
 using testing::meta;
 using testing::tiny_llama;
-using ::testing::HasSubstr;
 
 class Writer : public ::testing::Test {
  protected:

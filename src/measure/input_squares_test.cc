@@ -34,7 +34,8 @@ Measured measure(const std::string& name, int32_t chunk, int32_t n_threads, int3
   const Windows windows(tokens, 32, -1, 0);
   RunnerOptions options{.n_threads = n_threads};
   options.decoder.max_tokens = chunk;
-  auto matrix = measure_importance(*(*model)->model, options, windows, [](int32_t) { return true; });
+  auto matrix =
+      measure_importance(*(*model)->model, options, windows, [](int32_t) { return true; });
   EXPECT_TRUE(matrix) << matrix.error().message;
   return {*std::move(matrix), *std::move(model)};
 }

@@ -26,8 +26,8 @@ constexpr DType kLadder[] = {DType::kQ4_K,
                              DType::kQ6_K,
                              DType::kQ8_0,
                              DType::kF16};
-constexpr int kBands = 4;    // of layers
-constexpr int kRounds = 6;   // of measuring a whole choice
+constexpr int kBands = 4;            // of layers
+constexpr int kRounds = 6;           // of measuring a whole choice
 constexpr double kNearEnough = 0.9;  // of the target: less isn't worth another round
 
 // "blk.12.attn_q.weight" -> 12, "attn_q.weight"; -1 without a layer.
@@ -167,11 +167,13 @@ class Planner {
 
   // Options, and the sensitivity: from the one with most error, which is seen best.
   Status measure_group(KldGroup& group) {
-    const TensorView& first = file_.tensors[group.tensors.front()];
     std::optional<Variant> worst;
     double most = -1;
     for (const DType type : kLadder) {
-      if (first.cols() % format_of(type).qblock_values != 0) continue;
+      const bool fits = std::ranges::all_of(group.tensors, [&](size_t i) {
+        return file_.tensors[i].cols() % format_of(type).qblock_values == 0;
+      });
+      if (!fits) continue;
       KldGroup::Option option{type, 0, 0};
       Variant variant(file_);
       double values = 0;
@@ -221,7 +223,8 @@ class Planner {
       const double kld = made.kld;
       if (kld <= options_.target && (!best || made.plan.bytes() < best->plan.bytes()))
         best.emplace(std::move(made));
-      if (!(predicted > 0) || (kld <= options_.target && kld >= kNearEnough * options_.target)) break;
+      if (!(predicted > 0) || (kld <= options_.target && kld >= kNearEnough * options_.target))
+        break;
       // Always a little tighter than seems needed, or the last step would repeat itself.
       correction = kld / predicted * (kld > options_.target ? 1.03 : 1.0);
     }
@@ -285,8 +288,8 @@ std::optional<std::vector<size_t>> choose_options(const std::vector<KldGroup>& g
     size_t best_group = 0, best_option = 0;
     for (size_t g = 0; g < groups.size(); ++g) {
       for (size_t o = chosen[g] + 1; o < groups[g].options.size(); ++o) {
-        const auto more = static_cast<double>(groups[g].options[o].bytes -
-                                              groups[g].options[chosen[g]].bytes);
+        const auto more =
+            static_cast<double>(groups[g].options[o].bytes - groups[g].options[chosen[g]].bytes);
         const double rate = (kld_of(g, chosen[g]) - kld_of(g, o)) / more;
         if (rate > most) {
           most = rate;

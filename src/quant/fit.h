@@ -190,8 +190,8 @@ struct Line {
 };
 
 struct LineSums {
-  float w = 0, x = 0;              // of w, w x
-  float q = 0, qq = 0, xq = 0;     // of w q, w q q, w x q
+  float w = 0, x = 0;           // of w, w x
+  float q = 0, qq = 0, xq = 0;  // of w q, w q q, w x q
 };
 
 template <int N>

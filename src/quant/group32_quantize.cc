@@ -60,12 +60,8 @@ std::array<int, kGroup> integers(const Block<kGroup>& block, float scale, float 
 }
 
 template <class QBlock, class Put>
-void quantize_scaled(const float* src,
-                     const float* weights,
-                     std::byte* dst,
-                     int64_t n,
-                     Range range,
-                     Put put) {
+void quantize_scaled(
+    const float* src, const float* weights, std::byte* dst, int64_t n, Range range, Put put) {
   for_blocks<QBlock>(src, weights, dst, n, [&](const Block<kGroup>& block, QBlock& out) {
     if (too_large(block)) {
       out.d = kNoScale;
@@ -88,8 +84,7 @@ void quantize_line(
     }
     const float* x = block.x.data();
     const float* w = block.w.data();
-    const Line line =
-        fit::best_line<kGroup>(x, w, top, std::numeric_limits<float>::infinity());
+    const Line line = fit::best_line<kGroup>(x, w, top, std::numeric_limits<float>::infinity());
     const auto error = [&](float scale, float offset) {
       return fit::line_error<kGroup>(x, w, {scale, offset}, top);
     };

@@ -1,7 +1,7 @@
 // Q4_K, Q5_K and Q6_K with the scales that lose least. Each sub-block is fitted by itself
-// (quant/fit.h); then the super-block's factors make integers of those scales, and both are bettered
-// in turn: every sub-block takes the best of the integers around its own, and the factors follow by
-// least squares over all 256 values, until nothing gets better.
+// (quant/fit.h); then the super-block's factors make integers of those scales, and both are
+// bettered in turn: every sub-block takes the best of the integers around its own, and the factors
+// follow by least squares over all 256 values, until nothing gets better.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -17,7 +17,7 @@ namespace farthing {
 namespace {
 
 constexpr int kSuper = 256;
-constexpr int kRounds = 8;  // of bettering; most blocks stop after three
+constexpr int kRounds = 8;             // of bettering; most blocks stop after three
 constexpr uint16_t kNoScale = 0x7c00;  // decodes to no number, which the caller reports
 using fit::Block;
 using fit::Line;
@@ -91,8 +91,8 @@ class LineFitter {
       min = std::max(min, -line.offset);
     }
     Lines lines;
-    lines.d = f16_to_f32(f32_to_f16(scale / most)) > 0 ? f32_to_f16(scale / most)
-                                                       : f32_to_f16(scale);
+    lines.d =
+        f16_to_f32(f32_to_f16(scale / most)) > 0 ? f32_to_f16(scale / most) : f32_to_f16(scale);
     lines.dmin = f32_to_f16(min / most);
     const float d = f16_to_f32(lines.d), dmin = f16_to_f32(lines.dmin);
     for (int s = 0; s < kLines; ++s) {
@@ -204,9 +204,10 @@ void quantize_lines(
       const fit::Lanes by = fit::all(line.scale > 0 ? 1 / line.scale : 0);
       for (int i = 0; i < kLine; i += 4) {
         const int v = s * kLine + i;
-        const fit::Lanes q = fit::nearest((fit::load(block.x.data() + v) - fit::all(line.offset)) * by,
-                                          fit::all(0),
-                                          fit::all(top));
+        const fit::Lanes q =
+            fit::nearest((fit::load(block.x.data() + v) - fit::all(line.offset)) * by,
+                         fit::all(0),
+                         fit::all(top));
         for (int lane = 0; lane < 4; ++lane) put(out, v + lane, static_cast<int>(q[lane]));
       }
     }
@@ -264,8 +265,8 @@ class ScaleFitter {
     const float d = f16_to_f32(scales.d);
     for (int s = 0; s < kScales; ++s) {
       const float v = d != 0 ? ideal_[s] / d : 0;
-      scales.scale[s] = static_cast<int>(std::lround(std::clamp(
-          v, static_cast<float>(kLeastScale6), static_cast<float>(kMostScale6))));
+      scales.scale[s] = static_cast<int>(std::lround(
+          std::clamp(v, static_cast<float>(kLeastScale6), static_cast<float>(kMostScale6))));
     }
     return scales;
   }
@@ -311,8 +312,7 @@ class ScaleFitter {
     double aa = 0, xa = 0;
     for (int s = 0; s < kScales; ++s) {
       const float scale = scales.of(s);
-      const auto sums =
-          fit::scale_sums<kScale>(x(s), w(s), scale != 0 ? 1 / scale : 0, kRange6);
+      const auto sums = fit::scale_sums<kScale>(x(s), w(s), scale != 0 ? 1 / scale : 0, kRange6);
       const double a = scales.scale[s];
       aa += a * a * sums.qq;
       xa += a * sums.xq;
@@ -349,9 +349,8 @@ void quantize_q6_k(const float* src, const float* weights, std::byte* dst, int64
       const fit::Lanes by = fit::all(scale != 0 ? 1 / scale : 0);
       for (int i = 0; i < kScale; i += 4) {
         const int v = s * kScale + i;
-        const fit::Lanes nearest = fit::nearest(fit::load(block.x.data() + v) * by,
-                                                fit::all(kRange6.low),
-                                                fit::all(kRange6.high));
+        const fit::Lanes nearest = fit::nearest(
+            fit::load(block.x.data() + v) * by, fit::all(kRange6.low), fit::all(kRange6.high));
         for (int lane = 0; lane < 4; ++lane) {
           const int q = static_cast<int>(nearest[lane]) + 32, at = v + lane;
           out.ql[at / 128 * 64 + at % 64] |= static_cast<uint8_t>((q & 15) << (at / 64 % 2 * 4));

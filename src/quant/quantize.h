@@ -11,8 +11,8 @@
 namespace farthing {
 
 // n values (a multiple of the type's qblock_values), each weighted by its `weights` (finite, >= 0,
-// about 1 in the mean; nullptr: all alike; zeroes for a whole block: that block's alike). Values are
-// finite; a block with one too large for its f16 scale decodes to no number.
+// about 1 in the mean; nullptr: all alike; zeroes for a whole block: that block's alike). Values
+// are finite; a block with one too large for its f16 scale decodes to no number.
 using QuantizeFn = void (*)(const float* src, const float* weights, std::byte* dst, int64_t n);
 
 // nullptr for types that have none: F32, F16, BF16, and those that aren't written.

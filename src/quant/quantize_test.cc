@@ -30,7 +30,8 @@ double weighted_error(const Values& x, const Values& y, const Values& w) {
 }
 
 std::vector<std::byte> encoded(const Format& f, const Values& x, const float* weights) {
-  std::vector<std::byte> bytes(static_cast<size_t>(bytes_for(f.type, static_cast<int64_t>(x.size()))));
+  std::vector<std::byte> bytes(
+      static_cast<size_t>(bytes_for(f.type, static_cast<int64_t>(x.size()))));
   quantizer_of(f.type)(x.data(), weights, bytes.data(), static_cast<int64_t>(x.size()));
   return bytes;
 }
@@ -96,7 +97,8 @@ double every_line(const Values& x, const Values& w, float top) {
         double sw = 0, sx = 0, sq = 0, sqq = 0, sxq = 0;
         for (size_t i = 0; i < x.size(); ++i) {
           const double q = std::clamp(std::nearbyint((x[i] - m) / d), 0.0, double{top});
-          sw += w[i], sx += w[i] * x[i], sq += w[i] * q, sqq += w[i] * q * q, sxq += w[i] * x[i] * q;
+          sw += w[i], sx += w[i] * x[i], sq += w[i] * q, sqq += w[i] * q * q,
+              sxq += w[i] * x[i] * q;
         }
         const double det = sw * sqq - sq * sq;
         if (det <= 0) break;
@@ -269,9 +271,10 @@ class EveryQuantizer : public testing::TestWithParam<Format> {
   // Steps of the type in half its range: values that one scale serves come back within 1 / kSteps.
   double step() const {
     const std::string_view name = f.name;
-    return name.starts_with("Q8") ? 1 / 127.0 : name.starts_with("Q6") ? 1 / 31.0
-                                              : name.starts_with("Q5") ? 1 / 15.0
-                                                                       : 1 / 7.0;
+    return name.starts_with("Q8")   ? 1 / 127.0
+           : name.starts_with("Q6") ? 1 / 31.0
+           : name.starts_with("Q5") ? 1 / 15.0
+                                    : 1 / 7.0;
   }
 };
 
@@ -367,8 +370,10 @@ TEST_P(EveryQuantizer, LosesLessThanTheWidestValueDecides) {
   const std::string_view name = f.name;
   const bool line = name == "Q4_1" || name == "Q5_1" || name == "Q4_K" || name == "Q5_K";
   const size_t group = name == "Q6_K" ? 16 : 32;
-  const float steps = name.starts_with("Q8") ? 127 : name.starts_with("Q6") ? 32 
-                                           : name.starts_with("Q5") ? (line ? 31 : 16) : (line ? 15 : 8);
+  const float steps = name.starts_with("Q8")   ? 127
+                      : name.starts_with("Q6") ? 32
+                      : name.starts_with("Q5") ? (line ? 31 : 16)
+                                               : (line ? 15 : 8);
   double simple = 0;
   for (size_t at = 0; at < x.size(); at += group) {
     float low = line ? x[at] : 0, high = x[at], widest = 0;
