@@ -108,7 +108,8 @@ void run_matmul(
                   .out_stride = shape.rows,
                   .tile_begin = 0,
                   .tile_end = n_tiles(shape),
-                  .accumulate = false};
+                  .accumulate = false,
+                  .far = table.far};
   int64_t i = 0;
   const auto values = static_cast<double>(shape.rows * shape.cols);
   measure(state,

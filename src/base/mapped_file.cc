@@ -63,7 +63,7 @@ void MappedFile::want_pages(std::span<const std::byte> part) const {
 }
 
 void MappedFile::drop_pages(std::span<const std::byte> part) const {
-  if (!has(part)) return;
+  if (part.empty() || !has(part)) return;
   const size_t page = page_bytes();
   const size_t begin = (static_cast<size_t>(part.data() - data_) + page - 1) / page * page;
   const size_t end = static_cast<size_t>(part.data() + part.size() - data_) / page * page;

@@ -89,7 +89,9 @@ void add_check(CLI::App& app, int& exit_code) {
   CLI::App* verb =
       app.add_subcommand("check", "Validate a model file: exit 0 and one line, or 3 and why not");
   verb->add_option(
-          "FILE", options->path, "A GGUF file (any shard of a split one), or smollm2, gemma3")
+          "FILE",
+          options->path,
+          "A GGUF file (any shard of a split one), a Hugging Face folder, or smollm2, gemma3")
       ->required();
   verb->add_flag("--json", options->json, "One JSON object");
   verb->callback([options, &exit_code] {

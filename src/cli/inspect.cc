@@ -32,7 +32,7 @@ std::map<std::string_view, TypeTotal> totals_by_type(const ModelFile& file) {
     TypeTotal& total = totals[format_of(tensor.type).name];
     ++total.tensors;
     total.values += tensor.size();
-    total.bytes += static_cast<int64_t>(tensor.bytes.size());
+    total.bytes += tensor.size_bytes();
   }
   return totals;
 }
@@ -89,7 +89,7 @@ Json json_of(const TensorView& tensor, const ModelFile& file) {
   Json out{{"name", tensor.name},
            {"type", format_of(tensor.type).name},
            {"shape", shape_of(tensor)},
-           {"bytes", tensor.bytes.size()},
+           {"bytes", tensor.size_bytes()},
            {"offset", place.offset}};
   if (file.files.size() > 1) out["file"] = place.file;
   return out;
@@ -275,7 +275,7 @@ void write_text(const ModelFile& file, std::FILE* out) {
                       printable(tensor.name),
                       format_of(tensor.type).name,
                       shape_text(tensor),
-                      size_text(static_cast<int64_t>(tensor.bytes.size()))));
+                      size_text(tensor.size_bytes())));
   }
   write(out, "\ntotals by type\n");
   for (const auto& [name, total] : totals_by_type(file)) {
@@ -307,7 +307,9 @@ void add_inspect(CLI::App& app, int& exit_code) {
   const auto options = std::make_shared<Options>();
   CLI::App* verb = app.add_subcommand("inspect", "Show a model file: metadata, tensors, memory");
   verb->add_option(
-          "FILE", options->path, "A GGUF file (any shard of a split one), or smollm2, gemma3")
+          "FILE",
+          options->path,
+          "A GGUF file (any shard of a split one), a Hugging Face folder, or smollm2, gemma3")
       ->required();
   verb->add_flag("--json", options->json, "One JSON object");
   verb->callback([options, &exit_code] {

@@ -7,6 +7,7 @@
 
 #include "base/cpu.h"
 #include "engine/engine.h"
+#include "engine/loaded_model.h"
 #include "load/limits.h"
 #include "model/model.h"
 #include "model/registry.h"
@@ -71,13 +72,17 @@ std::optional<int64_t> kv_per_token(const Keys& keys) {
 
 int64_t tensor_bytes(const ModelFile& file) {
   int64_t bytes = 0;
-  for (const TensorView& tensor : file.tensors) bytes += static_cast<int64_t>(tensor.bytes.size());
+  for (const TensorView& tensor : file.tensors) bytes += tensor.size_bytes();
   return bytes;
 }
 
 int64_t vocabulary_bytes(const ModelFile& file) {
-  int64_t bytes = -tensor_bytes(file);
-  for (const MappedFile& part : file.files) bytes += static_cast<int64_t>(part.bytes().size());
+  int64_t bytes = 0;
+  if (file.tokenizer_json.empty()) {
+    for (const MappedFile& part : file.files) bytes += static_cast<int64_t>(part.bytes().size());
+    bytes -= tensor_bytes(file);
+  }
+  for (const auto& made : file.made) bytes += static_cast<int64_t>(made.size());
   for (const auto* texts : {&file.vocab->tokens, &file.vocab->merges}) {
     for (const std::string& text : *texts) {
       bytes += static_cast<int64_t>(Allowance::string_cost(text.size()));
@@ -90,10 +95,10 @@ int64_t vocabulary_bytes(const ModelFile& file) {
 // Makes the tokenizer and looks what that took; or a bound, if it could take more than the model
 // itself, whose memory is there.
 Status weigh_tokenizer(const ModelFile& file, RunMemory& run) {
-  run.tokenizer = Tokenizer::memory_bound(*file.vocab);
+  run.tokenizer = tokenizer_memory_bound(file);
   if (run.tokenizer > tensor_bytes(file)) return {};
   const int64_t before = resident_bytes();
-  FARTHING_TRY(const Tokenizer tokenizer, Tokenizer::from_vocab(*file.vocab));
+  FARTHING_TRY(const Tokenizer tokenizer, make_tokenizer(file));
   for (bool special : {false, true}) {  // tables for either are made when they are needed
     FARTHING_TRY_VOID(tokenizer.encode("a", {.parse_special = special}));
   }

@@ -78,7 +78,7 @@ void add_engine_numbers(CLI::App& verb, EngineOptions& engine) {
 }  // namespace
 
 void add_model_option(CLI::App& verb, std::string& model) {
-  verb.add_option("--model", model, "GGUF file, or smollm2, gemma3")
+  verb.add_option("--model", model, "GGUF file or Hugging Face folder, or smollm2, gemma3")
       ->type_name("FILE")
       ->capture_default_str();
 }
@@ -166,12 +166,12 @@ Result<std::string> resolve_alias(const std::string& name) {
 Result<std::string> resolve_model(const std::string& name) {
   FARTHING_TRY(std::string model, resolve_alias(name));
   std::error_code error;
-  if (model.empty()) return usage_error("--model is empty: give a GGUF file, smollm2 or gemma3");
+  if (model.empty()) return usage_error("--model is empty: give a GGUF file, a Hugging Face folder, smollm2 or gemma3");
   if (!std::filesystem::exists(model, error)) {
     std::vector<std::string> names;
     for (const Alias& alias : kAliases) names.emplace_back(alias.name);
     const std::string near = nearest(model, names);
-    return bad_input("{}: no such file{} (--model takes a GGUF file, smollm2 or gemma3)",
+    return bad_input("{}: no such file{} (--model takes a GGUF file, a Hugging Face folder, smollm2 or gemma3)",
                      model,
                      near.empty() ? "" : "; did you mean " + near + "?");
   }

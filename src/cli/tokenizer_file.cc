@@ -4,6 +4,7 @@
 
 #include "base/mapped_file.h"
 #include "cli/model_options.h"
+#include "engine/loaded_model.h"
 #include "load/model_file.h"
 
 namespace farthing {
@@ -23,11 +24,13 @@ Result<Vocab> open_vocab(const std::string& model) {
 }
 
 Result<Tokenizer> open_tokenizer(const std::string& model) {
-  if (!model.ends_with(".json")) {
-    FARTHING_TRY(const Vocab vocab, open_vocab(model));
-    return Tokenizer::from_vocab(vocab);
-  }
   FARTHING_TRY(const std::string path, resolve_model(model));
+  if (!path.ends_with(".json")) {
+    FARTHING_TRY(const ModelFile file, open_model_file(path));
+    auto tokenizer = make_tokenizer(file);
+    if (!tokenizer) return std::move(tokenizer).error().in(path);
+    return tokenizer;
+  }
   FARTHING_TRY(const std::string json, read_file(path, kMostTokenizerBytes));
   auto tokenizer = Tokenizer::from_json(json);
   if (!tokenizer) return std::move(tokenizer).error().in(path);

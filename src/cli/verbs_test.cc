@@ -120,6 +120,43 @@ TEST_F(Verbs, TokenizeWithATokenizerJson) {
   EXPECT_EQ(run({"tokenize", "--model", file("bad.json", "{\"model\":1}")}, text).exit_code, 3);
 }
 
+// A Hugging Face folder is a model like any other; its GGUF has the same weights and vocabulary.
+TEST_F(Verbs, AFolderForAModel) {
+  const std::string folder = FARTHING_SOURCE_DIR "/tests/golden/folder/llama-plain";
+  const std::string text = "Shall I compare thee to a summer's day?";
+  const Outcome ids = run({"tokenize", "--model", folder, "--add-special"}, text);
+  ASSERT_EQ(ids.exit_code, 0) << ids.err;
+  EXPECT_EQ(ids.out, run({"tokenize", "--model", kToy, "--add-special"}, text).out);
+  EXPECT_EQ(run({"detokenize", "--model", folder, "--skip-special"}, ids.out).out, text);
+  for (const std::vector<std::string>& verb :
+       {std::vector<std::string>{"run", "--temperature", "0", "--max-tokens", "20", "--json", "--model"},
+        std::vector<std::string>{"apply-template", "--messages", file("m", R"([{"role":"user","content":"a"}])"),
+                                 "--model"}}) {
+    std::vector<std::string> ours = verb, theirs = verb;
+    ours.push_back(folder + "/");
+    theirs.push_back(kToy);
+    if (verb[0] == "run") ours.emplace_back(text), theirs.emplace_back(text);
+    const Outcome got = run(ours), wanted = run(theirs);
+    ASSERT_EQ(got.exit_code, 0) << got.err;
+    if (verb[0] == "run") {
+      EXPECT_EQ(Json::parse(got.out)["text"], Json::parse(wanted.out)["text"]);
+    } else {
+      EXPECT_EQ(got.out, wanted.out);
+    }
+  }
+  const Outcome check = run({"check", folder});
+  EXPECT_EQ(check.exit_code, 0);
+  EXPECT_THAT(check.out, HasSubstr("Hugging Face folder, llama, 21 tensors, 384 tokens"));
+  const Outcome inspect = run({"inspect", "--json", folder});
+  ASSERT_EQ(inspect.exit_code, 0) << inspect.err;
+  const Json seen = Json::parse(inspect.out);
+  EXPECT_EQ(seen["metadata"]["general.name"], "llama-plain");
+  EXPECT_TRUE(seen["memory"]["run"].is_object()) << seen["memory"].dump();
+  const Outcome bad = run({"check", FARTHING_SOURCE_DIR "/tests/golden/template"});
+  EXPECT_EQ(bad.exit_code, 3);
+  EXPECT_THAT(bad.err, HasSubstr("config.json is missing"));
+}
+
 TEST_F(Verbs, TokenizeBadInput) {
   const Outcome bad = run({"tokenize", "--model", kToy}, "ab\xFFz");
   EXPECT_EQ(bad.exit_code, 3);

@@ -14,7 +14,7 @@ namespace {
 std::string describe(const Model& model) {
   std::map<DType, int64_t> bytes;
   for (const TensorView& t : model.file.tensors)
-    bytes[t.type] += static_cast<int64_t>(t.bytes.size());
+    bytes[t.type] += t.size_bytes();
   auto most = std::ranges::max_element(bytes, {}, [](const auto& entry) { return entry.second; });
   const double n = static_cast<double>(model.n_parameters());
   const std::string size =
@@ -29,17 +29,42 @@ std::string spelling_of(const Tokenizer& tokenizer, TokenId id) {
   return id < 0 ? std::string() : std::string(tokenizer.piece(id));
 }
 
+std::string_view text_of(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
 }  // namespace
+
+Result<Tokenizer> make_tokenizer(const ModelFile& file) {
+  if (!file.vocab) return bad_input("tokenizer.ggml.tokens is missing: the file has no vocabulary");
+  const Vocab& vocab = *file.vocab;
+  if (file.tokenizer_json.empty()) return Tokenizer::from_vocab(vocab);
+  NamedTokens named{.bos = vocab.bos, .eos = vocab.eos};
+  for (const auto& end : {vocab.eos, vocab.eot, vocab.eom}) {
+    if (end) named.ends.push_back(*end);
+  }
+  return Tokenizer::from_json(text_of(file.tokenizer_json), named);
+}
+
+int64_t tokenizer_memory_bound(const ModelFile& file) {
+  if (file.tokenizer_json.empty()) return Tokenizer::memory_bound(*file.vocab);
+  return Tokenizer::memory_bound_of_json(static_cast<int64_t>(file.tokenizer_json.size()));
+}
+
+std::string model_name(const std::string& path) {
+  const auto whole = std::filesystem::absolute(path).lexically_normal();
+  std::error_code error;
+  if (!std::filesystem::is_directory(whole, error)) return whole.stem().string();
+  return (whole.has_filename() ? whole : whole.parent_path()).filename().string();
+}
 
 Result<std::unique_ptr<LoadedModel>> load_model(const std::string& path,
                                                 const LoadOptions& options) {
   FARTHING_TRY(ModelFile file, open_model_file(path));
-  if (!file.vocab)
-    return bad_input("{}: tokenizer.ggml.tokens is missing: a model without a vocabulary can't run",
-                     path);
-  FARTHING_TRY(Tokenizer tokenizer, Tokenizer::from_vocab(*file.vocab));
-  auto loaded = std::make_unique<LoadedModel>(LoadedModel{.tokenizer = std::move(tokenizer)});
-  loaded->id = std::filesystem::path(path).stem().string();
+  auto tokenizer = make_tokenizer(file);
+  if (!tokenizer) return std::move(tokenizer).error().in(path);
+  auto loaded = std::make_unique<LoadedModel>(LoadedModel{.tokenizer = *std::move(tokenizer)});
+  loaded->id = model_name(path);
   loaded->path = path;
   for (const MappedFile& part : file.files)
     loaded->file_bytes += static_cast<int64_t>(part.bytes().size());

@@ -35,6 +35,14 @@ struct LoadedModel {
   int32_t context_length() const;  // what the model was trained for
 };
 
+// The tokenizer of a model file: by its vocabulary, or in a folder by its tokenizer.json. kBadInput
+// if it has neither.
+Result<Tokenizer> make_tokenizer(const ModelFile& file);
+int64_t tokenizer_memory_bound(const ModelFile& file);  // bytes, most that making it takes
+
+// What a model at this path is called: a file's name without its ending, a folder's name.
+std::string model_name(const std::string& path);
+
 Result<std::unique_ptr<LoadedModel>> load_model(const std::string& path,
                                                 const LoadOptions& options);
 

@@ -239,7 +239,8 @@ class IntegerTwin : public testing::TestWithParam<Format> {
            .out_stride = rows,
            .tile_begin = 0,
            .tile_end = n_tiles,
-           .accumulate = false});
+           .accumulate = false,
+           .far = 0});
       for (int32_t t = 0; t < n_tokens; ++t) {
         ref_kernels().pack_q8_32(
             x.data() + t * cols, cols, reinterpret_cast<std::byte*>(groups.data()), 64);

@@ -35,6 +35,7 @@ struct MatmulTask {
   int64_t tile_begin;
   int64_t tile_end;
   bool accumulate;
+  int64_t far;  // KernelTable::far; 0 does as well
 };
 
 // From this many tokens on, matmul may be a kernel for many (simd/panel_matmul.h), which doesn't
@@ -48,6 +49,9 @@ struct KernelTable {
   // Weights.
   std::array<ActFormat, kDTypeCount> act_format{};
   std::array<void (*)(const MatmulTask&), kDTypeCount> matmul{};
+  // So many bytes ahead of the weights at hand, a kernel for few tokens asks for more into L2,
+  // besides what it asks for into L1; 0: it doesn't. What pays is the processor's (dispatch.cc).
+  int64_t far = 0;
   // One token's `cols` floats (a multiple of 32) to kQ8_32 groups, group_stride bytes apart.
   void (*pack_q8_32)(const float* x, int64_t cols, std::byte* out, int64_t group_stride) = nullptr;
 

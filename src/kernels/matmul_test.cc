@@ -60,7 +60,8 @@ class Problem {
                            .out_stride = rows_,
                            .tile_begin = begin,
                            .tile_end = end,
-                           .accumulate = accumulate});
+                           .accumulate = accumulate,
+                           .far = 16384});
   }
   std::vector<float> product(const KernelTable& table) const {
     Guarded out(static_cast<size_t>(rows_ * n_tokens_) * sizeof(float));

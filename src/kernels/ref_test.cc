@@ -45,6 +45,7 @@ TEST(Ref, MatmulIsTheDotProductOfDecodedRows) {
         .tile_begin = 1,
         .tile_end = n_tiles,
         .accumulate = false,
+        .far = 0,
     });
     for (int64_t t = 0; t < n_tokens; ++t) {
       for (int64_t r = 0; r < kTileRows; ++r)

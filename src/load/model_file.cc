@@ -7,6 +7,7 @@
 
 #include "base/utf8.h"
 #include "load/gguf.h"
+#include "load/hf_folder.h"
 #include "load/limits.h"
 #include "load/vocabulary.h"
 
@@ -68,26 +69,11 @@ Result<std::string> read_architecture(const Metadata& metadata, bool required) {
   return *name;
 }
 
-Status index_by_name(ModelFile& file) {
-  file.by_name.resize(file.tensors.size());
-  std::iota(file.by_name.begin(), file.by_name.end(), 0U);
-  std::sort(file.by_name.begin(), file.by_name.end(), [&](uint32_t a, uint32_t b) {
-    return file.tensors[a].name < file.tensors[b].name;
-  });
-  for (size_t i = 1; i < file.by_name.size(); ++i) {
-    const std::string& name = file.tensors[file.by_name[i]].name;
-    if (name == file.tensors[file.by_name[i - 1]].name) {
-      return bad_input("tensor '{}': occurs a second time", printable(name));
-    }
-  }
-  return {};
-}
-
 // What follows once the tensors of every shard are in place.
 Status finish(GgufImage first, Allowance& allowance, ModelFile& file) {
   file.format = fmt::format("GGUF v{}", first.version);
   file.metadata = std::move(first.metadata);
-  FARTHING_TRY_VOID(index_by_name(file));
+  FARTHING_TRY_VOID(file.index_names());
   FARTHING_TRY(file.architecture, read_architecture(file.metadata, !file.tensors.empty()));
   FARTHING_TRY(file.vocab, read_vocab(file.metadata, allowance, file.notes));
   if (file.tensors.empty() && !file.vocab) {
@@ -179,7 +165,21 @@ const TensorView* ModelFile::find(std::string_view name) const {
   return it != by_name.end() && tensors[*it].name == name ? &tensors[*it] : nullptr;
 }
 
+Status ModelFile::index_names() {
+  by_name.resize(tensors.size());
+  std::iota(by_name.begin(), by_name.end(), 0U);
+  std::ranges::sort(by_name, {}, [&](uint32_t i) { return std::string_view(tensors[i].name); });
+  for (size_t i = 1; i < by_name.size(); ++i) {
+    const std::string& name = tensors[by_name[i]].name;
+    if (name == tensors[by_name[i - 1]].name) {
+      return bad_input("tensor '{}': occurs a second time", printable(name));
+    }
+  }
+  return {};
+}
+
 Result<ModelFile> open_model_file(const std::string& path) {
+  if (is_folder(path)) return open_hf_folder(path);
   FARTHING_TRY(MappedFile mapped, MappedFile::open(path));
   Allowance allowance;
   FARTHING_TRY(GgufImage image, parse_file(mapped, allowance));

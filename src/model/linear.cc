@@ -36,6 +36,7 @@ void run_kernel(const KernelTable& kernels,
       .tile_begin = 0,
       .tile_end = end - begin,
       .accumulate = add,
+      .far = kernels.far,
   });
 }
 

@@ -24,7 +24,7 @@ int64_t Model::n_parameters() const {
 
 int64_t Model::tensor_bytes() const {
   int64_t n = 0;
-  for (const TensorView& tensor : file.tensors) n += static_cast<int64_t>(tensor.bytes.size());
+  for (const TensorView& tensor : file.tensors) n += tensor.size_bytes();
   return n;
 }
 

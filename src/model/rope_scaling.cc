@@ -50,7 +50,7 @@ Status apply_factors(const ModelFile& file, RopeSpec& rope) {
   }
   for (size_t i = 0; i < rope.frequency.size(); ++i) {
     float value = 0;
-    std::memcpy(&value, factors->bytes.data() + i * sizeof value, sizeof value);
+    std::memcpy(&value, factors->row(0) + i * sizeof value, sizeof value);
     if (!std::isfinite(value) || value <= 0) {
       return bad_input(
           "tensor 'rope_freqs.weight': value {} is {}, not a positive number", i, value);

@@ -32,6 +32,9 @@ class Binder {
   // Rows that stay where they are in the file.
   Status rows_in_file(const std::string& name, int64_t cols, int64_t rows, EmbeddingTable& out) {
     FARTHING_TRY(const TensorView* tensor, find_matrix(name, cols, rows));
+    if (tensor->make_rows) {
+      return bad_input("tensor {}: an embedding must lie in the file as plain rows", name);
+    }
     out.matrix = WeightMatrix{tensor->type, rows, cols, nullptr};
     out.file_rows = tensor->bytes.data();
     file_rows_bytes += static_cast<int64_t>(tensor->bytes.size());
@@ -55,7 +58,7 @@ class Binder {
     vectors_bytes += Buffer::bytes_taken(bytes);
     if (dry_run_) return {};
     FARTHING_TRY(Buffer buffer, Buffer::allocate(bytes));
-    format_of(tensor->type).decode(tensor->bytes.data(), buffer.as<float>(), n);
+    format_of(tensor->type).decode(tensor->row(0), buffer.as<float>(), n);
     out = {buffer.as<float>(), static_cast<size_t>(n)};
     owned.push_back(std::move(buffer));
     return {};
@@ -91,15 +94,17 @@ class Binder {
 void pack(const TensorView& tensor, const WeightMatrix& m, int64_t tile, std::byte* out) {
   const int64_t first = tile * kTileRows;
   const int64_t n_rows = std::min(kTileRows, m.rows - first);
+  std::vector<std::byte> made;
+  const std::byte* source = tensor.rows_at(first, n_rows, made);
   if (m.type == tensor.type) {
-    pack_tile(m.type, tensor.row(first), n_rows, m.cols, out);
+    pack_tile(m.type, source, n_rows, m.cols, out);
     return;
   }
   const int64_t row_bytes = bytes_for(m.type, m.cols);
   std::vector<float> values(static_cast<size_t>(m.cols));
   std::vector<std::byte> rows(static_cast<size_t>(n_rows * row_bytes));
   for (int64_t r = 0; r < n_rows; ++r) {
-    format_of(tensor.type).decode(tensor.row(first + r), values.data(), m.cols);
+    format_of(tensor.type).decode(source + r * tensor.row_bytes(), values.data(), m.cols);
     format_of(m.type).encode(values.data(), rows.data() + r * row_bytes, m.cols);
   }
   pack_tile(m.type, rows.data(), n_rows, m.cols, out);
@@ -110,8 +115,10 @@ struct Piece {
   const Packing* packing;
   int64_t begin, end;
 
+  // Where its rows lie; nothing if they are made.
   std::span<const std::byte> source() const {
     const TensorView& t = *packing->tensor;
+    if (t.make_rows) return {};
     const int64_t row_bytes = bytes_for(t.type, t.cols());
     const int64_t last_row = std::min(end * kTileRows, t.rows());
     return {t.row(begin * kTileRows),

@@ -1,5 +1,6 @@
 #include "text/tokenizer.h"
 
+#include <algorithm>
 #include <utility>
 
 #include <farthing_rust.h>
@@ -51,6 +52,7 @@ struct Tokenizer::Impl {
   Handle handle;
   FarthingTokenizerInfo info;
   std::vector<std::string> warnings;
+  std::vector<TokenId> ends;  // beside those that the handle knows
 
   explicit Impl(Handle made)
       : handle(std::move(made)), info(farthing_tokenizer_info(handle.get())) {
@@ -147,14 +149,26 @@ int64_t Tokenizer::memory_bound(const Vocab& vocab) {
   return bytes;
 }
 
-Result<Tokenizer> Tokenizer::from_json(std::string_view tokenizer_json) {
+int64_t Tokenizer::memory_bound_of_json(int64_t bytes) {
+  // A token takes at least some eight bytes of text (and its characters), and in the crate two
+  // strings and two entries of hash maps, which are at most half empty; merges less for their size.
+  constexpr int64_t kFixed = int64_t{8} << 20;
+  constexpr int64_t kPerByte = 48;
+  return kFixed + kPerByte * bytes;
+}
+
+Result<Tokenizer> Tokenizer::from_json(std::string_view tokenizer_json, const NamedTokens& named) {
   void* handle = nullptr;
   FarthingBytes error = {};
   const FarthingSlice source = slice_of(tokenizer_json);
   if (!farthing_tokenizer_from_json(source.data, source.len, &handle, &error)) {
     return bad_input("{}", take_message(error));
   }
-  return Tokenizer(std::make_unique<Impl>(Handle(handle)));
+  auto impl = std::make_unique<Impl>(Handle(handle));
+  if (named.bos) impl->info.bos = *named.bos;
+  if (named.eos) impl->info.eos = *named.eos;
+  impl->ends = named.ends;
+  return Tokenizer(std::move(impl));
 }
 
 Result<std::vector<TokenId>> Tokenizer::encode(std::string_view text, EncodeOptions options) const {
@@ -214,7 +228,8 @@ bool Tokenizer::is_control(TokenId id) const {
   return impl_->has_flag(id, FARTHING_PIECE_CONTROL);
 }
 bool Tokenizer::is_end_of_generation(TokenId id) const {
-  return impl_->has_flag(id, FARTHING_PIECE_ENDS_GENERATION);
+  return impl_->has_flag(id, FARTHING_PIECE_ENDS_GENERATION) ||
+         std::ranges::find(impl_->ends, id) != impl_->ends.end();
 }
 TokenId Tokenizer::bos() const {
   return impl_->info.bos;

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -25,13 +26,21 @@ struct EncodeOptions {
   char32_t guard = 0;
 };
 
+// What a tokenizer.json doesn't say of its tokens, and the files beside it do.
+struct NamedTokens {
+  std::optional<TokenId> bos, eos;
+  std::vector<TokenId> ends;  // these end a generation, beside those that their spelling shows
+};
+
 class Tokenizer {
  public:
   static Result<Tokenizer> from_vocab(const Vocab& vocab);
   // Most bytes that from_vocab takes while it works; what it keeps is less. A bound from the sizes
   // of its tables, so that it holds for hostile vocabularies too: real ones need half.
   static int64_t memory_bound(const Vocab& vocab);
-  static Result<Tokenizer> from_json(std::string_view tokenizer_json);
+  static Result<Tokenizer> from_json(std::string_view tokenizer_json,
+                                     const NamedTokens& named = {});
+  static int64_t memory_bound_of_json(int64_t bytes);  // of from_json, by the size of the text
   Tokenizer(Tokenizer&&) noexcept;
   Tokenizer& operator=(Tokenizer&&) noexcept;
   ~Tokenizer();

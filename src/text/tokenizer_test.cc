@@ -352,6 +352,20 @@ TEST(Tokenizer, GuardKeepsControlTokensPlain) {
             encode(*json, "</s>", {.parse_special = true})[0]);
 }
 
+// What stands beside a tokenizer.json: the toy's own post-processor knows neither end nor start.
+TEST(Tokenizer, AJsonsNamedTokens) {
+  const std::string json = read_file(kGoldens / "json/llama3.tokenizer.json");
+  const auto plain = Tokenizer::from_json(json);
+  const auto named = Tokenizer::from_json(json, {.bos = 7, .eos = 8, .ends = {8, 65}});
+  ASSERT_TRUE(plain && named);
+  EXPECT_FALSE(plain->is_end_of_generation(65));
+  EXPECT_TRUE(named->is_end_of_generation(65));
+  EXPECT_TRUE(named->is_end_of_generation(8));
+  EXPECT_FALSE(named->is_end_of_generation(9));
+  EXPECT_EQ(named->bos(), 7);
+  EXPECT_EQ(named->eos(), 8);
+}
+
 TEST(Tokenizer, EndsOfGeneration) {
   Vocab vocab = byte_vocab();
   vocab.tokens.push_back("<|im_end|>");  // found by its spelling, though the file calls it text

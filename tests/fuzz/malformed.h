@@ -9,6 +9,9 @@
 #include <span>
 #include <string>
 
+#include "load/hf_folder.h"
+#include "load/model_file.h"
+
 namespace farthing::fuzz {
 
 struct MalformedFile {
@@ -33,5 +36,10 @@ void for_each_bomb(const Visit& visit);
 // with kBadInput in one line that names a key, tensor or offset; or accepted, and then everything
 // lies inside); else what went wrong. `refused` tells which.
 std::string judge(std::span<const std::byte> image, bool* refused = nullptr);
+// The same of a Hugging Face folder, and of what a reader made of the bytes of `images`.
+std::string judge_folder(const HfFolder& folder, bool* refused = nullptr);
+std::string judge_model(const Result<ModelFile>& file,
+                        std::span<const std::span<const std::byte>> images,
+                        bool* refused);
 
 }  // namespace farthing::fuzz

@@ -157,12 +157,17 @@ def _write_vocabulary(w, v):
     w.add_chat_template(v.chat_template)
 
 
+_STORED = {"float32": "F32", "float16": "F16", "int32": "I32", "int64": "I64", "int8": "I8", "uint8": "F8_E4M3",
+           "uint16": "BF16"}  # fmt: skip
+
+
 def write_safetensors(arrays, path):
-    """A header of JSON (its length first, 8 bytes), then the bytes. Source: the safetensors format description."""
+    """A header of JSON (its length first, 8 bytes), then the bytes. Source: the safetensors format description.
+    numpy has neither BF16 nor FP8: arrays of uint16 and uint8 are taken for their bit patterns."""
     header, offset = {"__metadata__": {"format": "pt"}}, 0
     for name, array in arrays.items():
         header[name] = {
-            "dtype": "F32",
+            "dtype": _STORED[array.dtype.name],
             "shape": list(array.shape),
             "data_offsets": [offset, offset + array.nbytes],
         }
@@ -175,14 +180,45 @@ def write_safetensors(arrays, path):
             f.write(array.tobytes())
 
 
-def write_folder(case, weights, folder):
-    folder = pathlib.Path(folder)
+def as_stored(tensor):
+    """The tensor in its GGUF type where safetensors have it, else in float32."""
+    if tensor.qtype.name == "F16":
+        return tensor.values.astype(np.float16)
+    if tensor.qtype.name == "BF16":
+        return (tensor.values.view(np.uint32) >> 16).astype(np.uint16)
+    return tensor.values
+
+
+def write_shards(arrays, folder, n_shards):
+    """model.safetensors, or n_shards files of about as many tensors and their index."""
+    if n_shards == 1:
+        write_safetensors(arrays, folder / "model.safetensors")
+        return
+    names, places = list(arrays), {}
+    for i in range(n_shards):
+        part = names[len(names) * i // n_shards : len(names) * (i + 1) // n_shards]
+        file = f"model-{i + 1:05}-of-{n_shards:05}.safetensors"
+        write_safetensors({name: arrays[name] for name in part}, folder / file)
+        places |= dict.fromkeys(part, file)
+    size = sum(array.nbytes for array in arrays.values())
+    index = {"metadata": {"total_size": size}, "weight_map": dict(sorted(places.items()))}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=1) + "\n")
+
+
+def write_documents(case, folder, changes=None):
+    """Everything but the weights. changes: more keys of config.json."""
     folder.mkdir(parents=True, exist_ok=True)
     v = case.vocabulary
-    documents = {"config.json": case.config(), "tokenizer.json": vocab.tokenizer_json(v),
+    documents = {"config.json": case.config() | (changes or {}), "tokenizer.json": vocab.tokenizer_json(v),
                  "tokenizer_config.json": vocab.tokenizer_config_json(v)}  # fmt: skip
     for name, document in documents.items():
+        indent = None if name == "tokenizer.json" else 1
         (folder / name).write_text(
-            json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+            json.dumps(document, indent=indent, ensure_ascii=False) + "\n", encoding="utf-8"
         )
-    write_safetensors({name: t.values for name, t in weights.items()}, folder / "model.safetensors")
+
+
+def write_folder(case, weights, folder, stored=lambda tensor: tensor.values, n_shards=1):
+    folder = pathlib.Path(folder)
+    write_documents(case, folder)
+    write_shards({name: stored(t) for name, t in weights.items()}, folder, n_shards)

@@ -14,7 +14,7 @@ struct PanelMatmul {
   using F = typename V::F;
   using Small = TileMatmul<V, Tile>;
   static constexpr int kTiles = 2;
-  static constexpr int kGroups = 16;  // of 32 values: a whole number of units of every format
+  static constexpr int kGroups = 8;  // of 32 values: a whole number of units of every format
   static constexpr int kPer = Tile::kHalves ? 2 : 1;
   static_assert(kGroups % Tile::kGroups == 0);
 
@@ -27,8 +27,11 @@ struct PanelMatmul {
   struct alignas(64) Sums {  // of one token
     float lane[kTiles][V::kLanes];
   };
-  static constexpr int32_t kSpan = 128, kLeastSpan = 48;
-  static constexpr int64_t kSpanBytes = 1 << 20;
+  // Tokens, and values of k, whose activations stay in L2 while all tiles go over them: the sums
+  // of a span's tokens go through the output rows from chunk to chunk.
+  static constexpr int32_t kSpan = 128;
+  static constexpr int64_t kUnits = kGroups / Tile::kGroups;  // of a panel
+  static constexpr int64_t kChunk = 64 / kGroups * kUnits;
 
   template <int kGroup = 0>
   FARTHING_SIMD void unpack_part(const std::byte* unit, int part, int first, int tile, Panel& p) {
@@ -40,13 +43,9 @@ struct PanelMatmul {
     if constexpr (kGroup + 1 < Tile::kPart) unpack_part<kGroup + 1>(unit, part, first, tile, p);
   }
 
-  // n_groups groups of one tile, and a request for what lies `ahead` of them.
-  [[gnu::noinline]] static void unpack(
-      const std::byte* unit, int n_groups, int tile, int64_t ahead, Panel& p) {
+  // n_groups groups of one tile.
+  [[gnu::noinline]] static void unpack(const std::byte* unit, int n_groups, int tile, Panel& p) {
     for (int first = 0; first < n_groups; first += Tile::kGroups, unit += Small::kUnitBytes) {
-#pragma GCC unroll 1
-      for (int64_t line = 0; line < Small::kUnitBytes; line += 64)
-        _mm_prefetch(unit + ahead + line, _MM_HINT_T1);
       typename Small::Scales s;
       Tile::header(unit, s.scale, s.min);
 #pragma GCC unroll 16
@@ -74,8 +73,9 @@ struct PanelMatmul {
       const I w0 = V::load_line(p.w[g][j][0]), w1 = V::load_line(p.w[g][j][1]);
 #pragma GCC unroll 8
       for (int t = 0; t < kTokens; ++t) {
-        sum[t][0] = V::dot_unsigned(sum[t][0], w0, a[t].q + 4 * j);
-        sum[t][1] = V::dot_unsigned(sum[t][1], w1, a[t].q + 4 * j);
+        const I x = V::broadcast(a[t].q + 4 * j);
+        sum[t][0] = V::dot_unsigned(sum[t][0], w0, x);
+        sum[t][1] = V::dot_unsigned(sum[t][1], w1, x);
       }
     }
     const F s0 = V::load(p.scale[g][kHalf][0]), s1 = V::load(p.scale[g][kHalf][1]);
@@ -135,40 +135,60 @@ struct PanelMatmul {
     }
   }
 
-  // One panel, units [unit, unit + n_groups / Tile::kGroups) of two tiles, against whole blocks of
-  // tokens [begin, end).
-  static void panel(const MatmulTask& task,
+  // Whole blocks of tokens [begin, end) against units [first, last) of k. Sums of the units before
+  // are in task.out, where sums go.
+  struct Chunk {
+    const MatmulTask& task;
+    int64_t tile_size;  // bytes
+    int32_t begin, end;
+    int64_t first, last;
+
+    const std::byte* weights(int64_t tile, int64_t unit) const {
+      return task.tiles + tile * tile_size + unit * Small::kUnitBytes;
+    }
+  };
+
+  // One panel, n_units units from `unit` on of two tiles. Asks for the weights at `next`, which are
+  // unpacked after these.
+  static void panel(const Chunk& c,
                     int64_t tile,
                     int64_t unit,
-                    int n_groups,
-                    int32_t begin,
-                    int32_t end,
+                    int64_t n_units,
+                    const std::byte* next,
                     Sums* sums) {
+    const MatmulTask& task = c.task;
+    const int n_groups = static_cast<int>(n_units * Tile::kGroups);
     Panel p;
-    const int64_t tile_size = ceil_div(task.cols, Small::kUnitValues) * Small::kUnitBytes;
-    const std::byte* weights = task.tiles + tile * tile_size + unit * Small::kUnitBytes;
-    unpack(weights, n_groups, 0, n_groups / Tile::kGroups * Small::kUnitBytes, p);
-    unpack(weights + tile_size, n_groups, 1, n_groups / Tile::kGroups * Small::kUnitBytes, p);
-    for (int32_t token = begin; token < end; token += kActBlockTokens, sums += kActBlockTokens) {
+    unpack(c.weights(tile, unit), n_groups, 0, p);
+    unpack(c.weights(tile + 1, unit), n_groups, 1, p);
+    const int64_t calls = (c.end - c.begin) / kActBlockTokens * 3;
+    const int64_t share = ceil_div(ceil_div(n_units * Small::kUnitBytes, 64), calls) * 64;
+    for (int32_t token = c.begin; token < c.end; token += kActBlockTokens) {
       const ActBlock block = act_block(task.cols, task.n_tokens, token);
       const std::byte* act = task.act + block.offset + unit * Tile::kGroups * block.group_stride;
       const std::byte* next_block = act + act_groups(task.cols) * block.group_stride;
       const auto part = [&]<int kTokens>(int at) {
         const int after = at + kTokens;
-        if (unit == 0) {  // asks for the lines that the results will go to
-          const float* out = task.out + (token + at) * task.out_stride + tile * kTileRows;
+        if (unit == c.first) {  // lines that results go to, or that the next pair's sums are in
+          const int64_t row = (unit == 0 ? tile : tile + kTiles) * kTileRows;
+          const float* out = task.out + (token + at) * task.out_stride + row;
           for (int t = 0; t < kTokens; ++t, out += task.out_stride) {
             __builtin_prefetch(out, 1);
             __builtin_prefetch(out + V::kLanes, 1);
           }
         }
+        for (int64_t i = 0; i < share; i += 64) {
+          _mm_prefetch(next + i, _MM_HINT_T0);
+          _mm_prefetch(next + c.tile_size + i, _MM_HINT_T0);
+        }
+        next += share;
         tokens<kTokens>(p,
                         n_groups,
                         act + at * static_cast<int64_t>(sizeof(ActGroup)),
                         after < kActBlockTokens ? act + after * 64 : next_block,
                         block.group_stride,
                         unit == 0,
-                        sums + at);
+                        sums + (token - c.begin) + at);
       };
       part.template operator()<6>(0);
       part.template operator()<5>(6);
@@ -176,44 +196,49 @@ struct PanelMatmul {
     }
   }
 
-  // Two tiles against the tokens of a span.
-  static void pair(const MatmulTask& task, int64_t tile, int32_t begin, int32_t end) {
+  // Two tiles, in panels of about the same size.
+  static void pair(const Chunk& c, int64_t tile) {
     alignas(64) Sums sums[kSpan];
-    const int64_t n_units = ceil_div(task.cols, Small::kUnitValues);
-    for (int64_t unit = 0; unit < n_units; unit += kGroups / Tile::kGroups) {
-      const int64_t left = (n_units - unit) * Tile::kGroups;
-      const int n_groups = left < kGroups ? static_cast<int>(left) : kGroups;
-      panel(task, tile, unit, n_groups, begin, end, sums);
-    }
     const int64_t row = tile * kTileRows;
-    float* out = task.out + begin * task.out_stride + row;
-    for (int32_t t = 0; t < end - begin; ++t, out += task.out_stride) {
+    const typename V::Mask rows[kTiles] = {V::first_lanes(c.task.rows - row),
+                                           V::first_lanes(c.task.rows - row - kTileRows)};
+    float* out = c.task.out + c.begin * c.task.out_stride + row;
+    const int64_t stride = c.task.out_stride;
+    if (c.first > 0) {
+      for (int32_t t = 0; t < c.end - c.begin; ++t) {
 #pragma GCC unroll 2
-      for (int i = 0; i < kTiles; ++i) {
-        V::store(out + i * V::kLanes,
-                 V::load(sums[t].lane[i]),
-                 V::first_lanes(task.rows - row - i * kTileRows));
+        for (int i = 0; i < kTiles; ++i)
+          V::store(sums[t].lane[i], V::load(out + t * stride + i * V::kLanes, rows[i]));
       }
     }
-  }
-
-  // So many tokens that their activations stay in L2 while all tiles go over them; more where a row
-  // is so wide that unpacking would take too large a part.
-  static int32_t span(int64_t cols) {
-    const int64_t fit = kSpanBytes / (act_groups(cols) * 64);
-    const int64_t span = fit < kSpan ? fit / kActBlockTokens * kActBlockTokens : kSpan;
-    return span < kLeastSpan ? kLeastSpan : static_cast<int32_t>(span);
+    const int64_t n_panels = ceil_div(c.last - c.first, kUnits);
+    const int64_t step = ceil_div(c.last - c.first, n_panels);
+    for (int64_t unit = c.first; unit < c.last; unit += step) {
+      const int64_t end = unit + step < c.last ? unit + step : c.last;
+      const std::byte* next =
+          end < c.last ? c.weights(tile, end) : c.weights(tile + kTiles, c.first);
+      panel(c, tile, unit, end - unit, next, sums);
+    }
+    for (int32_t t = 0; t < c.end - c.begin; ++t, out += stride) {
+#pragma GCC unroll 2
+      for (int i = 0; i < kTiles; ++i)
+        V::store(out + i * V::kLanes, V::load(sums[t].lane[i]), rows[i]);
+    }
   }
 
   static void run(const MatmulTask& task) {
     if (task.n_tokens < kManyTokens || task.accumulate) return Small::run(task);
     const int32_t whole = task.n_tokens / kActBlockTokens * kActBlockTokens;
-    const int32_t step = span(task.cols);
+    const int64_t n_units = ceil_div(task.cols, Small::kUnitValues);
+    const int64_t tile_size = n_units * Small::kUnitBytes;
     const int64_t pairs_end = task.tile_begin + (task.tile_end - task.tile_begin) / kTiles * kTiles;
-    for (int32_t token = 0; token < whole; token += step) {
-      const int32_t token_end = token + step < whole ? token + step : whole;
-      for (int64_t tile = task.tile_begin; tile < pairs_end; tile += kTiles)
-        pair(task, tile, token, token_end);
+    for (int32_t token = 0; token < whole; token += kSpan) {
+      const int32_t token_end = token + kSpan < whole ? token + kSpan : whole;
+      for (int64_t first = 0; first < n_units; first += kChunk) {
+        const int64_t last = first + kChunk < n_units ? first + kChunk : n_units;
+        const Chunk chunk{task, tile_size, token, token_end, first, last};
+        for (int64_t tile = task.tile_begin; tile < pairs_end; tile += kTiles) pair(chunk, tile);
+      }
     }
     Small::tiles(task, task.tile_begin, pairs_end, whole);
     Small::tiles(task, pairs_end, task.tile_end, 0);

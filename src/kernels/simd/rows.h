@@ -40,24 +40,31 @@ struct RowKernels {
     float amax;
     std::memcpy(&amax, &bits, sizeof amax);
     if (bits >= 0x7f800000u || amax < kActTiny) return pack_special(bits >= 0x7f800000u, out);
-    const F inverse = V::set1_f(127 / amax);
-    I low = V::zero(), high = V::zero();
+    const F inverse = V::set1_f(127 / amax);  // times amax rounds to 127 at most
+    I q[kVectors];
 #pragma GCC unroll 4
-    for (int i = 0; i < kVectors; ++i) {
-      const F scaled = V::min(V::max(V::mul(v[i], inverse), V::set1_f(-127.0f)), V::set1_f(127.0f));
-      const I q = V::round_to_int(scaled);
-      V::store_low_bytes(out.q + i * kLanes, q);
-      (i < kVectors / 2 ? low : high) = V::add(i < kVectors / 2 ? low : high, q);
-    }
-    const int32_t sum_low = V::sum(low), sum_high = V::sum(high);
-    out.scale = amax / 127;
-    out.sum = out.scale * static_cast<float>(sum_low + sum_high);
-    out.sum_low = out.scale * static_cast<float>(sum_low);
-    out.sum_high = out.scale * static_cast<float>(sum_high);
-    out.start_8 = -8 * (sum_low + sum_high);
-    out.start_128 = -128 * (sum_low + sum_high);
-    out.start_32_low = -32 * sum_low;
-    out.start_32_high = -32 * sum_high;
+    for (int i = 0; i < kVectors; ++i) q[i] = V::round_to_int(V::mul(v[i], inverse));
+    const __m256i bytes = V::low_bytes(q);
+    _mm256_store_si256(reinterpret_cast<__m256i*>(out.q), bytes);
+    put_sums(bytes, amax / 127, out);
+  }
+  // Everything of a group behind its q, which is one vector.
+  FARTHING_SIMD void put_sums(__m256i q, float scale, ActGroup& out) {
+    static_assert(offsetof(ActGroup, scale) == 32 && offsetof(ActGroup, start_8) == 48);
+    const __m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), q);
+    const __m256i fours = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+    const __m256i twos = _mm256_hadd_epi32(fours, fours);
+    const __m256i halves = _mm256_hadd_epi32(twos, twos);  // low in lanes 0 to 3, high in 4 to 7
+    const __m256i swapped = _mm256_permute2x128_si256(halves, halves, 1);
+    const __m256i total = _mm256_add_epi32(halves, swapped);
+    // 1, total, low, high, total, total, low, high
+    __m256i x = _mm256_blend_epi32(total, halves, 0b10000100);
+    x = _mm256_blend_epi32(x, swapped, 0b01001000);
+    x = _mm256_blend_epi32(x, _mm256_set1_epi32(1), 0b00000001);
+    const __m256 scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(x), _mm256_set1_ps(scale));
+    const __m256i starts = _mm256_mullo_epi32(x, _mm256_setr_epi32(0, 0, 0, 0, -8, -128, -32, -32));
+    _mm256_store_si256(reinterpret_cast<__m256i*>(&out.scale),
+                       _mm256_blend_epi32(_mm256_castps_si256(scaled), starts, 0b11110000));
   }
   static void pack_special(bool not_finite, ActGroup& out) {
     std::memset(&out, 0, sizeof out);

@@ -22,10 +22,8 @@ struct TileMatmul {
   static constexpr int64_t kUnitBytes = kTileRows * sizeof(typename Tile::Unit);
   static constexpr int kScales = Tile::kGroups * (Tile::kHalves ? 2 : 1);
   static constexpr int kOffset = Tile::kSigned ? (V::kVnni ? 128 : 0) : Tile::kOffset;
-  // Bytes ahead that are asked for: into L2 early, since L1 has room for few requests, and into L1
-  // when they are near. Measured against a plain read, 2 threads, Q4_0: 0.95 of it; 0.85 without
-  // the second, 0.80 with L1 alone, 0.66 with none.
-  static constexpr int64_t kAhead = 16384, kNear = 3328;
+  // Bytes ahead that are asked for into L1; MatmulTask::far further ones into L2, where that pays.
+  static constexpr int64_t kNear = 4096;
 
   struct Scales {
     F scale[kScales];
@@ -131,14 +129,14 @@ struct TileMatmul {
 
   // Asks for a group's share of a unit's lines: all of a unit's at once would fill the queues that
   // the loads need (0.83 of a plain read instead of 0.96 for Q4_K, whose unit has 36).
-  FARTHING_SIMD void prefetch(const std::byte* unit, int group) {
+  FARTHING_SIMD void prefetch(const std::byte* unit, int group, int64_t far) {
     constexpr int64_t kShare = ceil_div(ceil_div(kUnitBytes, 64), Tile::kGroups) * 64;
     const std::byte* first = unit + group * kShare;
 #pragma GCC unroll 16
-    for (int64_t i = 0; i < kShare; i += 64) {
-      _mm_prefetch(first + i + kAhead, _MM_HINT_T1);
-      _mm_prefetch(first + i + kNear, _MM_HINT_T0);
-    }
+    for (int64_t i = 0; i < kShare; i += 64) _mm_prefetch(first + i + kNear, _MM_HINT_T0);
+    if (far == 0) return;
+#pragma GCC unroll 16
+    for (int64_t i = 0; i < kShare; i += 64) _mm_prefetch(first + i + far, _MM_HINT_T1);
   }
 
   // The groups of one part; `act` is the part's first group of the first token.
@@ -149,9 +147,10 @@ struct TileMatmul {
                                 int64_t group_stride,
                                 const F* scale,
                                 const F* min,
+                                int64_t far,
                                 F* acc) {
     constexpr int kPer = Tile::kHalves ? 2 : 1;
-    prefetch(unit, part * Tile::kPart + kGroup);
+    prefetch(unit, part * Tile::kPart + kGroup, far);
     I w[8];
     Tile::template quads<kGroup>(unit, part, w);
     const F* s = scale + kPer * kGroup;
@@ -167,14 +166,18 @@ struct TileMatmul {
     }
     if constexpr (kGroup + 1 < Tile::kPart) {
       add_groups<kTokens, kGroup + 1>(
-          unit, part, act + group_stride, group_stride, scale, min, acc);
+          unit, part, act + group_stride, group_stride, scale, min, far, acc);
     }
   }
 
   // This V's rows of a tile against kTokens tokens.
   template <int kTokens>
-  FARTHING_SIMD void tile(
-      const std::byte* unit, int64_t n_units, const std::byte* act, int64_t group_stride, F* acc) {
+  FARTHING_SIMD void tile(const std::byte* unit,
+                          int64_t n_units,
+                          const std::byte* act,
+                          int64_t group_stride,
+                          int64_t far,
+                          F* acc) {
     constexpr int kPer = Tile::kHalves ? 2 : 1;
 #pragma GCC unroll 16
     for (int t = 0; t < kTokens; ++t) acc[t] = V::zero_f();
@@ -185,7 +188,7 @@ struct TileMatmul {
       for (int part = 0; part < Tile::kGroups / Tile::kPart; ++part) {
         const int first = part * Tile::kPart;
         add_groups<kTokens>(
-            unit, part, act, group_stride, s.scale + kPer * first, s.min + kPer * first, acc);
+            unit, part, act, group_stride, s.scale + kPer * first, s.min + kPer * first, far, acc);
         act += Tile::kPart * group_stride;
       }
       unit += kUnitBytes;
@@ -205,7 +208,7 @@ struct TileMatmul {
 #pragma GCC unroll 1
     for (int64_t lane = 0; lane < kTileRows; lane += V::kLanes) {
       F acc[kTokens];
-      tile<kTokens>(first + lane * 4, n_units, act, block.group_stride, acc);
+      tile<kTokens>(first + lane * 4, n_units, act, block.group_stride, task.far, acc);
       const int64_t row = tile_index * kTileRows + lane;
       const auto wanted = V::first_lanes(task.rows - row);
       float* out = task.out + token * task.out_stride + row;

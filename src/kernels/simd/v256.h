@@ -150,6 +150,12 @@ struct V256 {
     const __m128i mask = _mm_set1_epi16(0xff);
     _mm_storeu_si64(p, _mm_packus_epi16(_mm_and_si128(halves, mask), mask));
   }
+  // The low bytes of 32 lanes, within +-127, in order.
+  FARTHING_SIMD __m256i low_bytes(const I (&a)[4]) {
+    const I low = _mm256_packs_epi32(a[0], a[1]), high = _mm256_packs_epi32(a[2], a[3]);
+    return _mm256_permutevar8x32_epi32(_mm256_packs_epi16(low, high),
+                                       _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+  }
 
   // x + y in the lower, y - x in the upper lane of lanes kStride apart, y being the other one's.
   template <int kStride>

@@ -81,6 +81,15 @@ struct V512 {
     return widen_pairs(acc, pair_products(w, a));
 #endif
   }
+  // The same with the four bytes of `a` in every lane.
+  FARTHING_SIMD I dot_unsigned(I acc, I w, I a) {
+#ifdef __AVX512VNNI__
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(w), "v"(a));
+    return acc;
+#else
+    return widen_pairs(acc, _mm512_maddubs_epi16(w, a));
+#endif
+  }
   // w is a signed byte + 128; with VNNI, acc must start at 128 * -sum(a).
   FARTHING_SIMD I dot_biased(I acc, I w, const int8_t* a) {
 #ifdef __AVX512VNNI__
@@ -155,6 +164,10 @@ struct V512 {
   }
   FARTHING_SIMD void store_low_bytes(int8_t* p, I a) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(a));
+  }
+  // The low bytes of 32 lanes, in order.
+  FARTHING_SIMD __m256i low_bytes(const I (&a)[2]) {
+    return _mm256_set_m128i(_mm512_cvtepi32_epi8(a[1]), _mm512_cvtepi32_epi8(a[0]));
   }
 
   // x + y in the lower, y - x in the upper lane of lanes kStride apart, y being the other one's.
