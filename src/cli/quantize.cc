@@ -187,8 +187,9 @@ Result<KldPlan> choose_by_kld(const QuantizeOptions& options,
                               const ModelFile& file,
                               const ImportanceMatrix* importance,
                               Interrupts& interrupts) {
-  if (!file.vocab) return bad_input("{}: no vocabulary to read --text with", options.in);
-  FARTHING_TRY(const Tokenizer tokenizer, Tokenizer::from_vocab(*file.vocab));
+  auto tokenizer_made = make_tokenizer(file);
+  if (!tokenizer_made) return std::move(tokenizer_made).error().in(options.in);
+  const Tokenizer tokenizer = *std::move(tokenizer_made);
   ScoringOptions scoring;
   scoring.text = options.text;
   scoring.chunks = options.chunks;

@@ -146,8 +146,8 @@ float best_scale(const float* x, const float* w, Range range) {
       const ScaleSums sums = scale_sums<N>(x, w, (end < 0 ? -t : t) / widest, range);
       starts.offer(-sums.gain(), sums);
     };
-    constexpr int kNear = 20, kFar = 12;
-    const float from = reach * 0.97f - 1.2f, to = reach * 1.05f + 1.6f;
+    constexpr int kNear = 40, kFar = 12;
+    const float from = reach - 1, to = reach + 2;
     for (int i = 0; i < kNear; ++i) offer(from + (to - from) * static_cast<float>(i) / kNear);
     for (int i = 0; i < kFar; ++i) offer(to + 0.6f * reach * static_cast<float>(i) / kFar);
   }
