@@ -159,7 +159,7 @@ Json json_of(const Chosen& chosen, const std::vector<std::optional<TensorLoss>>&
 
 std::string totals_text(const QuantizePlan& plan) {
   int64_t before = 0;
-  for (const TensorPlan& t : plan.tensors) before += static_cast<int64_t>(t.tensor->bytes.size());
+  for (const TensorPlan& t : plan.tensors) before += t.tensor->size_bytes();
   return fmt::format(
       "{} tensors, {:.1f} M parameters: {:.1f} MB at {:.2f} bits per weight -> "
       "{:.1f} MB at {:.2f}\n",

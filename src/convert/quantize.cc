@@ -60,7 +60,7 @@ std::optional<int64_t> first_bad(std::span<const float> values) {
 }
 
 RowOutcome quantize_row(const TensorPlan& plan,
-                        int64_t row,
+                        const std::byte* row,
                         std::span<const float> weights,  // of its columns, or empty
                         std::span<float> x,              // room for its values, before
                         std::span<float> y,              // and after
@@ -68,7 +68,7 @@ RowOutcome quantize_row(const TensorPlan& plan,
   const Format& to = format_of(plan.to);
   const auto n = static_cast<int64_t>(x.size());
   const float* const w = weights.empty() ? nullptr : weights.data();
-  format_of(plan.tensor->type).decode(plan.tensor->row(row), x.data(), n);
+  format_of(plan.tensor->type).decode(row, x.data(), n);
   if (const auto bad = first_bad(x))
     return {{}, {Fault::Kind::kNoNumber, *bad, x[static_cast<size_t>(*bad)]}};
   encode_row(to, x.data(), w, out, n);
@@ -130,9 +130,11 @@ class TensorQuantizer {
     const int64_t grain = std::max<int64_t>(1, kGrainValues / cols);
     team_.parallel_for(end - begin, grain, [&](int64_t first, int64_t last) {
       std::vector<float> x(static_cast<size_t>(cols)), y(static_cast<size_t>(cols));
-      for (int64_t i = first; i < last; ++i) {
+      std::vector<std::byte> made;
+      const std::byte* row = plan_.tensor->rows_at(begin + first, last - first, made);
+      for (int64_t i = first; i < last; ++i, row += plan_.tensor->row_bytes()) {
         outcomes_[static_cast<size_t>(i)] =
-            quantize_row(plan_, begin + i, weights_of(begin + i), x, y, out + i * row_bytes);
+            quantize_row(plan_, row, weights_of(begin + i), x, y, out + i * row_bytes);
       }
     });
     // Summed in order, so that threads don't change the last digits.
@@ -199,8 +201,8 @@ Status check_path(const QuantizePlan& plan, const std::string& path) {
   return {};
 }
 
-void drop_pages(const ModelFile& file, std::span<const std::byte> part) {
-  for (const MappedFile& f : file.files) f.drop_pages(part);
+void drop_pages(const ModelFile& file, const std::byte* first, int64_t bytes) {
+  for (const MappedFile& f : file.files) f.drop_pages({first, static_cast<size_t>(bytes)});
 }
 
 Error stopped() {
@@ -230,6 +232,8 @@ Result<QuantizePlan> plan_quantize(const ModelFile& file,
   for (size_t i = 0; i < types.size(); ++i) {
     const TensorView& tensor = file.tensors[i];
     TensorPlan& planned = plan.tensors.emplace_back(TensorPlan{&tensor, types[i], nullptr});
+    // A tensor that a mix leaves as it is may have a type of a folder's.
+    if (format_of(planned.to).ggml_type == kNoGgmlType) planned.to = DType::kF32;
     if (importance == nullptr) continue;
     const auto found = importance->tensors.find(tensor.name);
     if (found == importance->tensors.end()) continue;
@@ -255,7 +259,9 @@ Result<QuantizePlan> plan_quantize(const ModelFile& file,
 
 Result<TensorLoss> quantize_tensor(const TensorPlan& plan, ThreadTeam& team, std::byte* out) {
   if (plan.to == plan.tensor->type) {
-    std::ranges::copy(plan.tensor->bytes, out);
+    std::vector<std::byte> made;
+    const std::byte* rows = plan.tensor->rows_at(0, plan.tensor->rows(), made);
+    std::copy_n(rows, plan.tensor->size_bytes(), out);
     return TensorLoss{};
   }
   TensorQuantizer quantizer(plan, team);
@@ -274,7 +280,7 @@ Status write_quantized(const QuantizePlan& plan,
   for (const TensorPlan& t : plan.tensors)
     tensors.push_back({t.tensor->name, t.to, t.tensor->dims, t.tensor->n_dims});
   FARTHING_TRY(GgufWriter writer, GgufWriter::create(path, keys, std::move(tensors), alignment));
-  std::vector<std::byte> piece;
+  std::vector<std::byte> piece, made;
   int64_t values_done = 0;
   for (size_t index = 0; index < plan.tensors.size(); ++index) {
     const TensorPlan& t = plan.tensors[index];
@@ -283,16 +289,16 @@ Status write_quantized(const QuantizePlan& plan,
     TensorQuantizer quantizer(t, team);
     for (int64_t row = 0; row < t.tensor->rows(); row += step) {
       const int64_t count = std::min(step, t.tensor->rows() - row);
-      const std::span<const std::byte> source(t.tensor->row(row),
-                                              static_cast<size_t>(count * t.tensor->row_bytes()));
       if (t.to == t.tensor->type) {
-        FARTHING_TRY_VOID(writer.write(source));
+        const std::byte* rows = t.tensor->rows_at(row, count, made);
+        FARTHING_TRY_VOID(writer.write({rows, static_cast<size_t>(count * t.tensor->row_bytes())}));
       } else {
         piece.resize(static_cast<size_t>(bytes_for(t.to, cols) * count));
         FARTHING_TRY_VOID(quantizer.rows(row, row + count, piece.data()));
         FARTHING_TRY_VOID(writer.write(piece));
       }
-      drop_pages(*plan.file, source);
+      if (!t.tensor->make_rows)
+        drop_pages(*plan.file, t.tensor->row(row), count * t.tensor->row_bytes());
       values_done += count * cols;
       if (!progress(index, values_done, nullptr)) return stopped();
     }
