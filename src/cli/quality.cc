@@ -3,8 +3,12 @@
 
 #include <fmt/format.h>
 
+#include <cerrno>
+#include <cstring>
+#include <fstream>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,6 +24,7 @@
 #include "measure/logits_file.h"
 #include "measure/quality_report.h"
 #include "measure/questions.h"
+#include "measure/served_scorer.h"
 #include "measure/suite.h"
 #include "measure/weights_note.h"
 #include "model/model_work.h"
@@ -31,11 +36,13 @@ struct QualityOptions {
   ScoringOptions scoring;
   std::string reference;
   std::string save_reference;
+  std::string api_key_file;  // of a served model
   WeightMode reference_weights = WeightMode::kNative;
   KVType reference_kv_type = KVType::kF16;
   bool suite = false;
   int32_t n_questions = 50;  // of each task
   uint64_t seed = 1;
+  std::string save_questions;
   bool json = false;
 };
 
@@ -95,9 +102,11 @@ class Reference {
     return reference;
   }
 
-  // kBadInput unless it can say of these windows what the other model does.
-  Status check(const Windows& windows, const LoadedModel& other, const ScoringOptions& options) {
-    const int32_t vocab = other.model->spec.vocab_size;
+  // Nothing of a saved file.
+  const LoadedModel* model() const { return model_ ? model_->loaded.get() : nullptr; }
+
+  // kBadInput unless it can say of these windows what a model of that many tokens does.
+  Status check(const Windows& windows, int32_t vocab, const ScoringOptions& options) {
     const int32_t mine = file_ ? file_->vocab_size() : model_->loaded->model->spec.vocab_size;
     if (mine != vocab)
       return bad_input(
@@ -183,17 +192,80 @@ class Reference {
   std::vector<float> rows_;  // of a window, if it is a model
 };
 
+// What is compared with the reference: a model that runs here, or one behind a server.
+class Subject {
+ public:
+  static Result<Subject> open(const QualityOptions& options, const Reference& reference) {
+    const ModelOptions& model = options.scoring.model;
+    Subject subject;
+    if (!model.model.starts_with("http://")) {
+      FARTHING_TRY(subject.local_, Scorer::open(model.model, model.load, model.engine));
+      subject.loaded_ = subject.local_->loaded.get();
+      return subject;
+    }
+    subject.loaded_ = reference.model();
+    if (!subject.loaded_)
+      return usage_error("--model {}: a served model needs a reference that isn't a saved file",
+                         model.model);
+    LoadTarget target{.url = model.model};
+    while (target.url.ends_with('/')) target.url.pop_back();
+    if (!options.api_key_file.empty()) {
+      FARTHING_TRY(const std::string key, read_file(options.api_key_file, 1 << 16));
+      target.api_key = key.substr(0, key.find_first_of("\r\n"));
+    }
+    FARTHING_TRY(subject.served_, ServedScorer::connect(target, subject.loaded_->tokenizer));
+    return subject;
+  }
+
+  bool is_served() const { return served_.has_value(); }
+  const Tokenizer& tokenizer() const { return loaded_->tokenizer; }
+  int32_t vocab_size() const { return loaded_->model->spec.vocab_size; }
+  CompareWindow compare(const Windows& windows) {
+    return served_ ? compare_by(*served_, windows, vocab_size())
+                   : compare_by(local_->runner, windows, vocab_size());
+  }
+  ScoreTokens scores() {
+    return served_ ? scores_by(*served_) : scores_by(local_->runner, vocab_size());
+  }
+  Json to_json(const std::string& url) const {
+    if (!served_) return local_->to_json();
+    return {{"url", url},
+            {"description", fmt::format("{} at {}", served_->model(), url)},
+            {"tokens_per_second", served_->tokens_per_second()}};
+  }
+
+ private:
+  Subject() = default;
+  std::optional<Scorer> local_;
+  std::optional<ServedScorer> served_;
+  const LoadedModel* loaded_ = nullptr;  // whose tokens they are: its own, or the reference
+};
+
+Status save_questions(std::span<const Question> questions, const std::string& path) {
+  if (path.empty()) return {};
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  for (const Question& question : questions)
+    file << to_text({{"task", task_name(question.task)},
+                     {"context", question.context},
+                     {"choices", question.choices},
+                     {"right", question.right}})
+         << '\n';
+  file.close();
+  if (!file) return no_resource("{}: {}", path, std::strerror(errno));
+  return {};
+}
+
 // The suite's answers of both, or none if it wasn't asked for.
 Result<std::optional<SuiteScore>> ask_suite(const QualityOptions& options,
-                                            const Scorer& model,
-                                            const ScoreTokens& model_says,
-                                            const ScoreTokens& reference_says) {
+                                            Subject& model,
+                                            Reference& reference) {
   if (!options.suite) return std::optional<SuiteScore>();
   const ScoringOptions& scoring = options.scoring;
   FARTHING_TRY(const std::string text, read_file(scoring.text, kMostInputBytes));
   const std::vector<Question> made = make_questions(text, options.n_questions, options.seed);
+  FARTHING_TRY_VOID(save_questions(made, options.save_questions));
   FARTHING_TRY(const std::vector<TokenQuestion> questions,
-               encode_questions(made, model.loaded->tokenizer, scoring.model.engine.context));
+               encode_questions(made, model.tokenizer(), scoring.model.engine.context));
   if (questions.empty()) {
     return bad_input(
         "--suite: {} gives no questions that fit --ctx {}: give a longer text, or a larger --ctx",
@@ -202,7 +274,7 @@ Result<std::optional<SuiteScore>> ask_suite(const QualityOptions& options,
   }
   ScoringProgress progress(static_cast<int32_t>(questions.size()), "question");
   FARTHING_TRY(SuiteScore score,
-               measure_suite(questions, model_says, reference_says, [&](int32_t n_done) {
+               measure_suite(questions, model.scores(), reference.scores(), [&](int32_t n_done) {
                  progress.show(n_done, "");
                }));
   return std::optional(std::move(score));
@@ -213,19 +285,16 @@ Status quality(const QualityOptions& options) {
   if (scoring.text.empty())
     return usage_error("--text is missing: give the file to score the models on");
   FARTHING_TRY(Reference reference, Reference::open(options));
-  FARTHING_TRY(Scorer model,
-               Scorer::open(scoring.model.model, scoring.model.load, scoring.model.engine));
-  const int32_t vocab = model.loaded->model->spec.vocab_size;
-  FARTHING_TRY(const std::vector<TokenId> tokens,
-               text_tokens(model.loaded->tokenizer, scoring.text));
-  FARTHING_TRY(const Windows windows, windows_of(tokens, model.loaded->tokenizer, scoring));
-  FARTHING_TRY_VOID(reference.check(windows, *model.loaded, scoring));
+  FARTHING_TRY(Subject model, Subject::open(options, reference));
+  FARTHING_TRY(const std::vector<TokenId> tokens, text_tokens(model.tokenizer(), scoring.text));
+  FARTHING_TRY(const Windows windows, windows_of(tokens, model.tokenizer(), scoring));
+  FARTHING_TRY_VOID(reference.check(windows, model.vocab_size(), scoring));
   FARTHING_TRY_VOID(reference.save_to(options.save_reference, windows));
   Result<Quality> measured = Quality();
   {
     ScoringProgress progress(windows.count(), "chunk");
     measured = measure_quality(
-        compare_by(model.runner, windows, vocab),
+        model.compare(windows),
         windows,
         [&](int32_t window) { return reference.rows(windows, window); },
         [&](int32_t n_done, const Quality& so_far) {
@@ -238,13 +307,13 @@ Status quality(const QualityOptions& options) {
   if (!measured) return std::move(measured).error();
   FARTHING_TRY_VOID(reference.finish());
   QualityReport report{.quality = *std::move(measured),
+                       .kld_at_least = model.is_served(),
                        .n_chunks = windows.count(),
                        .ctx = scoring.model.engine.context,
-                       .model = model.to_json(),
+                       .model = model.to_json(scoring.model.model),
                        .reference = reference.to_json(),
                        .reference_note = reference.note()};
-  FARTHING_TRY(report.suite,
-               ask_suite(options, model, scores_by(model.runner, vocab), reference.scores()));
+  FARTHING_TRY(report.suite, ask_suite(options, model, reference));
   report.peak_resident_bytes = peak_resident_bytes();
   return write_stdout(options.json ? to_text(quality_json(report), 2) + "\n"
                                    : quality_table(report));
@@ -288,9 +357,17 @@ void add_quality(CLI::App& app, int& exit_code) {
       ->capture_default_str()
       ->check(CLI::Range(1, 10000))
       ->type_name("N");
+  verb->add_option("--save-questions",
+                   options->save_questions,
+                   "Keep the questions of --suite, one JSON object a line")
+      ->type_name("FILE");
   verb->add_option("--seed", options->seed, "Chooses the questions of --suite")
       ->capture_default_str()
       ->type_name("N");
+  verb->get_option("--model")->description(
+      "The model to judge, or http://HOST:PORT of a server that echoes logprobs");
+  verb->add_option("--api-key-file", options->api_key_file, "File whose first line is the API key")
+      ->type_name("FILE");
   verb->add_flag("--json", options->json, "Print one JSON object");
 }
 

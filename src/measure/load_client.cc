@@ -355,31 +355,72 @@ class Client {
 
 }  // namespace
 
-Result<ServedModel> ask_model(const LoadTarget& target) {
-  FARTHING_TRY(const Url url, parse_url(target.url));
-  asio::io_context io;
+namespace {
+
+// One call and its whole answer.
+asio::awaitable<void> exchange_whole(asio::io_context& io,
+                                     const LoadTarget& target,
+                                     const Url& url,
+                                     const HttpCall& call,
+                                     http::response_parser<http::string_body>& parser,
+                                     boost::system::error_code& fault) {
+  const auto told = [&] { return asio::redirect_error(asio::use_awaitable, fault); };
+  tcp::resolver resolver(io);
+  const auto addresses = co_await resolver.async_resolve(url.host, url.port, told());
+  if (fault) co_return;
   beast::tcp_stream stream(io);
-  boost::system::error_code fault;
-  http::response_parser<http::string_body> parser;
-  parser.body_limit(kMostBodyBytes);
+  stream.expires_after(
+      std::chrono::milliseconds(static_cast<int64_t>(target.timeout_seconds * 1e3)));
+  co_await stream.async_connect(addresses, told());
+  if (fault) co_return;
+  co_await http::async_write(stream, call, told());
+  if (fault) co_return;
   beast::flat_buffer buffer;
-  const auto addresses = tcp::resolver(io).resolve(url.host, url.port, fault);
-  if (!fault) stream.connect(addresses, fault);
-  if (!fault) http::write(stream, call_for(target, url, http::verb::get, "/v1/models"), fault);
-  if (!fault) http::read(stream, buffer, parser, fault);
+  co_await http::async_read(stream, buffer, parser, told());
+}
+
+Result<std::string> ask(const LoadTarget& target,
+                        http::verb verb,
+                        const char* path,
+                        std::string body,
+                        size_t most_bytes) {
+  FARTHING_TRY(const Url url, parse_url(target.url));
+  HttpCall call = call_for(target, url, verb, path);
+  call.body() = std::move(body);
+  call.prepare_payload();
+  http::response_parser<http::string_body> parser;
+  parser.body_limit(most_bytes);
+  boost::system::error_code fault;
+  asio::io_context io;
+  asio::co_spawn(io, exchange_whole(io, target, url, call, parser, fault), asio::detached);
+  io.run();
   if (fault) {
     return no_resource(
-        "no server answers at {} ({}): start one with `farthing serve`, or give "
-        "another --url",
+        "no server answers at {} ({}): start one with `farthing serve`, or give another URL",
         target.url,
         fault.message());
   }
-  const std::string& body = parser.get().body();
+  std::string& answer = parser.get().body();
   const int status = parser.get().result_int();
   if (status != 200) {
     return runtime_failure(
-        "{}/v1/models answers {}: {}", target.url, status, body.substr(0, kMostErrorBytes));
+        "{}{} answers {}: {}", target.url, path, status, answer.substr(0, kMostErrorBytes));
   }
+  return std::move(answer);
+}
+
+}  // namespace
+
+Result<std::string> post(const LoadTarget& target,
+                         const char* path,
+                         std::string body,
+                         size_t most_bytes) {
+  return ask(target, http::verb::post, path, std::move(body), most_bytes);
+}
+
+Result<ServedModel> ask_model(const LoadTarget& target) {
+  FARTHING_TRY(const std::string body,
+               ask(target, http::verb::get, "/v1/models", "", kMostBodyBytes));
   const Json json = Json::parse(body, nullptr, /*allow_exceptions=*/false);
   const bool good = json.is_object() && json.contains("data") && json["data"].is_array() &&
                     !json["data"].empty() && json["data"][0].is_object() &&

@@ -55,6 +55,13 @@ struct ServedModel {
 };
 Result<ServedModel> ask_model(const LoadTarget& target);
 
+// The body of the answer to one call; kNoResource if nobody answers, kRuntime if the answer isn't
+// 200 or is longer than that.
+Result<std::string> post(const LoadTarget& target,
+                         const char* path,
+                         std::string body,
+                         size_t most_bytes);
+
 // Sends all of them; failures of single requests stand in their outcomes. `progress` hears several
 // times a second how many have ended, and ends the run early by returning false.
 Result<LoadRun> run_load(const LoadTarget& target,
