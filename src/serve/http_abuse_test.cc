@@ -312,15 +312,16 @@ class HttpAbuseTest : public ServerFixture {
 
   // What the server takes once it has answered something and the client has left.
   Footprint settled() {
-    const Footprint without_client = Footprint::now();
+    const Footprint without_client =
+        Footprint::now();  // starting may have a file open for a moment
     expect_well();
-    Footprint baseline = Footprint::now();
-    for (int i = 0; i < 2000 && baseline.files != without_client.files; ++i) {
+    Footprint least = Footprint::now();
+    for (int i = 0; i < 2000 && (i < 40 || least.files > without_client.files); ++i) {
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
-      baseline = Footprint::now();
+      if (const Footprint now = Footprint::now(); now.files < least.files) least = now;
     }
-    EXPECT_EQ(baseline.files, without_client.files);
-    return baseline;
+    EXPECT_LE(least.files, without_client.files);
+    return least;
   }
 
   void send(const Abuse& row) {
