@@ -38,9 +38,7 @@ struct MatmulTask {
   int64_t far;  // KernelTable::far; 0 does as well
 };
 
-// From this many tokens on, matmul may be a kernel for many (simd/panel_matmul.h), which doesn't
-// accumulate fast. Below, unpacking a tile's weights first doesn't pay (measured: at 32 tokens the
-// kernel for few is 1.2x as fast, at 128 slower by 1.05x).
+// From this many tokens on, matmul doesn't accumulate fast: simd/panel_matmul.h takes k in parts.
 inline constexpr int32_t kManyTokens = 64;
 
 struct KernelTable {

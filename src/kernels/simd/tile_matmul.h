@@ -24,6 +24,11 @@ struct TileMatmul {
   static constexpr int kOffset = Tile::kSigned ? (V::kVnni ? 128 : 0) : Tile::kOffset;
   // Bytes ahead that are asked for into L1; MatmulTask::far further ones into L2, where that pays.
   static constexpr int64_t kNear = 4096;
+  // Pairs of products are at most 2 * 127 * largest weight: so many fit an int16 together.
+  static constexpr int kFit = Tile::kBits <= 4   ? 8
+                              : Tile::kBits == 5 ? 4
+                              : Tile::kBits == 6 ? 2
+                                                 : 1;
 
   struct Scales {
     F scale[kScales];
@@ -54,8 +59,6 @@ struct TileMatmul {
 #pragma GCC unroll 8
       for (int j = 0; j < kQuads; ++j) acc = V::dot_unsigned(acc, w[j], a + 4 * j);
     } else {
-      // Pairs of products are at most 2 * 127 * largest weight: so many fit an int16 together.
-      constexpr int kFit = Tile::kBits <= 4 ? 8 : Tile::kBits == 5 ? 4 : 2;
       constexpr int kSteps = kFit < kQuads ? kFit : kQuads;
 #pragma GCC unroll 8
       for (int j = 0; j < kQuads; j += kSteps) {
@@ -139,7 +142,8 @@ struct TileMatmul {
     for (int64_t i = 0; i < kShare; i += 64) _mm_prefetch(first + i + far, _MM_HINT_T1);
   }
 
-  // The groups of one part; `act` is the part's first group of the first token.
+  // The groups of one part; `act` is the part's first group of the first token. With far < 0 it
+  // asks for nothing: another vector of the same lines has.
   template <int kTokens, int kGroup = 0>
   FARTHING_SIMD void add_groups(const std::byte* unit,
                                 int part,
@@ -150,7 +154,7 @@ struct TileMatmul {
                                 int64_t far,
                                 F* acc) {
     constexpr int kPer = Tile::kHalves ? 2 : 1;
-    prefetch(unit, part * Tile::kPart + kGroup, far);
+    if (V::kLanes == kTileRows || far >= 0) prefetch(unit, part * Tile::kPart + kGroup, far);
     I w[8];
     Tile::template quads<kGroup>(unit, part, w);
     const F* s = scale + kPer * kGroup;
@@ -170,52 +174,62 @@ struct TileMatmul {
     }
   }
 
-  // This V's rows of a tile against kTokens tokens.
-  template <int kTokens>
-  FARTHING_SIMD void tile(const std::byte* unit,
-                          int64_t n_units,
-                          const std::byte* act,
-                          int64_t group_stride,
-                          int64_t far,
-                          F* acc) {
-    constexpr int kPer = Tile::kHalves ? 2 : 1;
-#pragma GCC unroll 16
-    for (int t = 0; t < kTokens; ++t) acc[t] = V::zero_f();
-    for (int64_t u = 0; u < n_units; ++u) {
-      Scales s;
-      Tile::header(unit, s.scale, s.min);
-#pragma GCC unroll 1
-      for (int part = 0; part < Tile::kGroups / Tile::kPart; ++part) {
-        const int first = part * Tile::kPart;
-        add_groups<kTokens>(
-            unit, part, act, group_stride, s.scale + kPer * first, s.min + kPer * first, far, acc);
-        act += Tile::kPart * group_stride;
-      }
-      unit += kUnitBytes;
-    }
-  }
-
   // kTokens tokens from `token` on, which lie in `block`.
   template <int kTokens>
   [[gnu::noinline]] static void tokens(const MatmulTask& task,
                                        int64_t tile_index,
                                        int32_t token,
                                        const ActBlock& block) {
+    constexpr int kPer = Tile::kHalves ? 2 : 1;
+    // All vectors of a tile's rows in one pass, so that its lines come from memory in order and at
+    // one pace; with more tokens the pace doesn't matter, and registers do.
+    constexpr int kVectors = kTokens <= 2 ? kTileRows / V::kLanes : 1;
     const int64_t n_units = ceil_div(task.cols, kUnitValues);
     const std::byte* first = task.tiles + tile_index * n_units * kUnitBytes;
-    const std::byte* act =
+    const std::byte* first_act =
         task.act + block.offset + token % kActBlockTokens * static_cast<int64_t>(sizeof(ActGroup));
 #pragma GCC unroll 1
-    for (int64_t lane = 0; lane < kTileRows; lane += V::kLanes) {
-      F acc[kTokens];
-      tile<kTokens>(first + lane * 4, n_units, act, block.group_stride, task.far, acc);
-      const int64_t row = tile_index * kTileRows + lane;
-      const auto wanted = V::first_lanes(task.rows - row);
-      float* out = task.out + token * task.out_stride + row;
-      const int32_t n = task.n_tokens - token;
+    for (int64_t lane = 0; lane < kTileRows; lane += kVectors * V::kLanes) {
+      F acc[kVectors][kTokens];
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) {
 #pragma GCC unroll 16
-      for (int t = 0; t < kTokens; ++t) {
-        if (t < n) put(task, out + t * task.out_stride, acc[t], wanted);
+        for (int t = 0; t < kTokens; ++t) acc[v][t] = V::zero_f();
+      }
+      const std::byte* unit = first + 4 * lane;
+      const std::byte* act = first_act;
+      for (int64_t u = 0; u < n_units; ++u, unit += kUnitBytes) {
+        Scales s[kVectors];
+#pragma GCC unroll 2
+        for (int v = 0; v < kVectors; ++v)
+          Tile::header(unit + 4 * V::kLanes * v, s[v].scale, s[v].min);
+#pragma GCC unroll 1
+        for (int part = 0; part < Tile::kGroups / Tile::kPart; ++part) {
+          const int scale = kPer * part * Tile::kPart;
+#pragma GCC unroll 1
+          for (int v = 0; v < kVectors; ++v) {
+            add_groups<kTokens>(unit + 4 * V::kLanes * v,
+                                part,
+                                act,
+                                block.group_stride,
+                                s[v].scale + scale,
+                                s[v].min + scale,
+                                v == 0 ? task.far : -1,
+                                acc[v]);
+          }
+          act += Tile::kPart * block.group_stride;
+        }
+      }
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) {
+        const int64_t row = tile_index * kTileRows + lane + v * V::kLanes;
+        const auto wanted = V::first_lanes(task.rows - row);
+        float* out = task.out + token * task.out_stride + row;
+        const int32_t n = task.n_tokens - token;
+#pragma GCC unroll 16
+        for (int t = 0; t < kTokens; ++t) {
+          if (t < n) put(task, out + t * task.out_stride, acc[v][t], wanted);
+        }
       }
     }
   }

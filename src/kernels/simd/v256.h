@@ -64,6 +64,11 @@ struct V256 {
     return _mm256_load_si256(static_cast<const __m256i*>(p));
   }
 
+  FARTHING_SIMD void store_line(void* p, I a) { _mm256_store_si256(static_cast<__m256i*>(p), a); }
+  FARTHING_SIMD I abs_bytes(I a) { return _mm256_abs_epi8(a); }
+  // The bytes of a with the signs of b's, 0 where b is.
+  FARTHING_SIMD I sign_bytes(I a, I b) { return _mm256_sign_epi8(a, b); }
+
   // ---- dot products of four bytes per lane with the four at `a` ----
   FARTHING_SIMD I dot_unsigned(I acc, I w, const int8_t* a) {
 #ifdef __AVXVNNI__
@@ -83,12 +88,24 @@ struct V256 {
     return widen_pairs(acc, pairs);
 #endif
   }
-  FARTHING_SIMD I pair_products(I w, const int8_t* a) {
-    return _mm256_maddubs_epi16(w, broadcast(a));
+  FARTHING_SIMD I dot_unsigned(I acc, I w, I a) {
+#ifdef __AVXVNNI__
+    return _mm256_dpbusd_avx_epi32(acc, w, a);
+#else
+    return widen_pairs(acc, pair_products(w, a));
+#endif
   }
-  FARTHING_SIMD I add_pairs(I a, I b) { return _mm256_add_epi16(a, b); }
+  FARTHING_SIMD I pair_products(I w, I a) { return _mm256_maddubs_epi16(w, a); }
+  FARTHING_SIMD I pair_products(I w, const int8_t* a) { return pair_products(w, broadcast(a)); }
+  // By asm: g++ 12 turns chains of the intrinsic into trees, whose leaves fill all registers.
+  FARTHING_SIMD I add_pairs(I a, I b) {
+    __asm__("vpaddw %2, %1, %0" : "=x"(a) : "%x"(a), "x"(b));
+    return a;
+  }
   FARTHING_SIMD I widen_pairs(I acc, I pairs) {
-    return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+    pairs = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+    __asm__("vpaddd %2, %1, %0" : "=x"(acc) : "%x"(pairs), "xm"(acc));
+    return acc;
   }
 
   // ---- floats ----
