@@ -7,7 +7,7 @@
 
 #include "base/lost_pages.h"
 #include "base/utf8.h"
-#include "cli/nearest.h"
+#include "base/nearest.h"
 #include "cli/output.h"
 #include "cli/verbs.h"
 #include "cli/version.h"

@@ -330,7 +330,7 @@ std::string ApiResponse::explanation(std::string_view request_id, int status) co
 std::string cost_json(const MachinePrice& price, const Usage& usage, const Timings& timings) {
   const RequestCost cost = cost_of(
       price,
-      {.prompt = {timings.prompt_busy_seconds}, .completion = {timings.completion_busy_seconds}});
+      {.prompt = Seconds{timings.prompt_busy_seconds}, .completion = Seconds{timings.completion_busy_seconds}});
   std::string per_million = "null";
   if (usage.completion_tokens > 0) {
     const Tokens tokens{static_cast<double>(usage.completion_tokens)};
