@@ -11,9 +11,6 @@
 
 namespace farthing {
 
-using PrefillRate = decltype(InputTokens{} / Seconds{});
-using DecodeRate = decltype(OutputTokens{} / Seconds{});
-
 // used: of the busy time alone; reserved: idle time is paid for too (econ/ledger.h).
 enum class Basis { kReserved, kUsed };
 std::string_view basis_name(Basis basis);

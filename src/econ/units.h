@@ -114,6 +114,8 @@ using CachedPrice = decltype(Money{} / CachedTokens{});
 using OutputPrice = decltype(Money{} / OutputTokens{});
 using RequestPrice = decltype(Money{} / Requests{});
 using RequestRate = decltype(Requests{} / Seconds{});
+using PrefillRate = decltype(InputTokens{} / Seconds{});
+using DecodeRate = decltype(OutputTokens{} / Seconds{});
 using PerYear = Quantity<Dim{.time = -1}>;
 
 // Tokens of all kinds together: one token each, whatever it cost.
