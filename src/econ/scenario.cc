@@ -420,6 +420,12 @@ void Scenario::put(std::string_view key, double value, const std::string& where)
   std::ranges::stable_sort(figures_, {}, [](const Figure& f) { return f.spec; });
 }
 
+void Scenario::drop_table(std::string_view table) {
+  std::erase_if(figures_, [&](const Figure& f) {
+    return f.spec->key.substr(0, f.spec->key.find('.')) == table;
+  });
+}
+
 Status Scenario::check() const {
   for (const Figure& f : figures_) {
     if (f.shape == Shape::kFixed) continue;

@@ -54,6 +54,8 @@ class Scenario {
   Status set(std::string_view assignment);
   // What a program knows better than the file, in base units.
   void put(std::string_view key, double value, const std::string& where);
+  // Forgets all inputs of a table.
+  void drop_table(std::string_view table);
   // What must hold of all inputs together: bounds in order, one basis, inputs that exist.
   Status check() const;
 

@@ -38,8 +38,8 @@ constexpr size_t kMostLineBytes = 1 << 20;
 
 using HttpCall = http::request<http::string_body>;
 
-HttpCall call_for(const LoadTarget& target, const Url& url, http::verb verb, const char* path) {
-  HttpCall call(verb, url.base + path, 11);
+HttpCall call_for(const LoadTarget& target, const Url& url, const char* path) {
+  HttpCall call(http::verb::post, url.base + path, 11);
   call.set(http::field::host, url.host + ":" + url.port);
   call.set(http::field::content_type, "application/json");
   call.set(http::field::connection, "close");
@@ -253,7 +253,7 @@ class Client {
     LoadOutcome& outcome = run_.outcomes[index];
     outcome.error = "not ended";
     HttpCall call = call_for(
-        target_, url_, http::verb::post, target_.chat ? "/v1/chat/completions" : "/v1/completions");
+        target_, url_, target_.chat ? "/v1/chat/completions" : "/v1/completions");
     call.body() = body_of(target_, requests_[index]);
     call.prepare_payload();
     const TimePoint began = Clock::now();
