@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <random>
 
 #include "econ/business_case.h"
@@ -154,6 +155,14 @@ TEST(Scenario, FormsAreGood) {
     const Status status = scenario.set(fmt::format("{}={}", spec.key, spec.form));
     EXPECT_TRUE(status) << status.error().message;
   }
+}
+
+// docs/economics.md has a line for each input, with its form.
+TEST(Scenario, EveryInputIsDocumented) {
+  std::ifstream in(FARTHING_SOURCE_DIR "/docs/economics.md");
+  const std::string page{std::istreambuf_iterator<char>(in), {}};
+  for (const InputSpec& spec : scenario_inputs())
+    EXPECT_THAT(page, HasSubstr(fmt::format("| `{}` | `{}` |", spec.key, spec.form)));
 }
 
 // A file with some of its bytes changed is a scenario or an error, never more.
