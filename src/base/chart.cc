@@ -15,18 +15,36 @@ constexpr std::array<std::string_view, 6> kColours = {
     "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"};
 constexpr double kWidth = 760;
 
-std::string text_at(double x, double y, std::string_view anchor, std::string_view text, std::string_view more = "") {
-  return fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\"{}>{}</text>\n", x, y, anchor, more, html_text(text));
+std::string text_at(double x,
+                    double y,
+                    std::string_view anchor,
+                    std::string_view text,
+                    std::string_view more = "") {
+  return fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\"{}>{}</text>\n",
+                     x,
+                     y,
+                     anchor,
+                     more,
+                     html_text(text));
 }
 
 std::string line(double x1, double y1, double x2, double y2, std::string_view style) {
-  return fmt::format("<line x1=\"{:.1f}\" y1=\"{:.1f}\" x2=\"{:.1f}\" y2=\"{:.1f}\" {}/>\n", x1, y1, x2, y2, style);
+  return fmt::format("<line x1=\"{:.1f}\" y1=\"{:.1f}\" x2=\"{:.1f}\" y2=\"{:.1f}\" {}/>\n",
+                     x1,
+                     y1,
+                     x2,
+                     y2,
+                     style);
 }
 
 std::string svg_of(std::string_view title, double height, std::string_view body) {
   return fmt::format(
-      "<figure><figcaption>{0}</figcaption>\n<svg viewBox=\"0 0 {1} {2:.0f}\" role=\"img\" aria-label=\"{0}\">\n{3}</svg></figure>\n",
-      html_text(title), kWidth, height, body);
+      "<figure><figcaption>{0}</figcaption>\n<svg viewBox=\"0 0 {1} {2:.0f}\" role=\"img\" "
+      "aria-label=\"{0}\">\n{3}</svg></figure>\n",
+      html_text(title),
+      kWidth,
+      height,
+      body);
 }
 
 // Where a value lies between two pixels.
@@ -40,19 +58,25 @@ class Axis {
     }
   }
   bool shows(double x) const { return std::isfinite(in(x)); }
-  double at(double x) const { return from_ + (in(x) - low_) / (high_ - low_) * (to_ - from_); }
+  double at(double x) const { return from_ + (in(x)-low_) / (high_ - low_) * (to_ - from_); }
   // Round values, some five of them.
   std::vector<double> ticks() const {
     std::vector<double> list;
     if (log_) {
       const double step = std::max(1.0, std::ceil((high_ - low_) / 7));
-      for (double e = std::ceil(low_ - 1e-9); e <= high_ + 1e-9; e += step) list.push_back(std::pow(10, e));
+      for (double e = std::ceil(low_ - 1e-9); e <= high_ + 1e-9; e += step)
+        list.push_back(std::pow(10, e));
       if (list.size() >= 2) return list;
       return {std::pow(10, low_), std::pow(10, high_)};
     }
     const double rough = (high_ - low_) / 5, power = std::pow(10, std::floor(std::log10(rough)));
-    const double step = power * (rough / power > 5 ? 10 : rough / power > 2 ? 5 : rough / power > 1 ? 2 : 1);
-    for (double x = std::ceil(low_ / step - 1e-9) * step; x <= high_ + step * 1e-9 && list.size() < 20; x += step)
+    const double step = power * (rough / power > 5   ? 10
+                                 : rough / power > 2 ? 5
+                                 : rough / power > 1 ? 2
+                                                     : 1);
+    for (double x = std::ceil(low_ / step - 1e-9) * step;
+         x <= high_ + step * 1e-9 && list.size() < 20;
+         x += step)
       list.push_back(std::abs(x) < step * 1e-9 ? 0 : x);
     return list;
   }
@@ -64,7 +88,8 @@ class Axis {
 };
 
 struct Extent {
-  double low = std::numeric_limits<double>::infinity(), high = -std::numeric_limits<double>::infinity();
+  double low = std::numeric_limits<double>::infinity(),
+         high = -std::numeric_limits<double>::infinity();
   void add(double x, bool log) {
     if (!std::isfinite(x) || (log && x <= 0)) return;
     low = std::min(low, x);
@@ -84,12 +109,23 @@ std::string html_text(std::string_view text) {
   std::string out;
   for (const char c : text) {
     switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      case '\'': out += "&#39;"; break;
-      default: out += c;
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      case '\'':
+        out += "&#39;";
+        break;
+      default:
+        out += c;
     }
   }
   return out;
@@ -99,7 +135,8 @@ std::string short_number(double x) {
   if (!std::isfinite(x)) return "-";
   const double size = std::abs(x);
   if (size == 0) return "0";
-  constexpr std::array<std::pair<double, const char*>, 4> kScales = {{{1e12, "T"}, {1e9, "B"}, {1e6, "M"}, {1e4, "k"}}};
+  constexpr std::array<std::pair<double, const char*>, 4> kScales = {
+      {{1e12, "T"}, {1e9, "B"}, {1e6, "M"}, {1e4, "k"}}};
   for (const auto& [scale, name] : kScales) {
     if (size < scale * 0.99995) continue;
     if (size >= 1e16) break;
@@ -109,7 +146,8 @@ std::string short_number(double x) {
   if (size >= 1000) return fmt::format("{:.0f}", x);
   if (size >= 1e-4) return fmt::format("{:.4g}", x);
   // Written out: 0.0000024 is read faster than 2.4e-06.
-  std::string text = fmt::format("{:.{}f}", x, 3 - static_cast<int>(std::floor(std::log10(size))) - 1);
+  std::string text =
+      fmt::format("{:.{}f}", x, 3 - static_cast<int>(std::floor(std::log10(size))) - 1);
   return text;
 }
 
@@ -137,11 +175,18 @@ std::string svg(const BarChart& chart) {
     const double from = chart.log_scale && bar.from <= 0 ? extent.low : bar.from;
     if (!axis.shows(from) || !axis.shows(bar.to)) continue;
     const auto [x1, x2] = std::minmax(axis.at(from), axis.at(bar.to));
-    body += fmt::format("<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" fill=\"{}\"/>\n",
-                        x1, y + 4, std::max(x2 - x1, 1.5), kRow - 8, kColours[bar.to < bar.from ? 1 : 0]);
+    body += fmt::format(
+        "<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" fill=\"{}\"/>\n",
+        x1,
+        y + 4,
+        std::max(x2 - x1, 1.5),
+        kRow - 8,
+        kColours[bar.to < bar.from ? 1 : 0]);
     body += text_at(x2 + 5, y + 16, "start", bar.note.empty() ? short_number(bar.to) : bar.note);
   }
-  if (chart.baseline) body += line(axis.at(*chart.baseline), kTop, axis.at(*chart.baseline), bottom, "class=\"base\"");
+  if (chart.baseline)
+    body +=
+        line(axis.at(*chart.baseline), kTop, axis.at(*chart.baseline), bottom, "class=\"base\"");
   if (!chart.unit.empty()) body += text_at(kRight, bottom + 32, "end", chart.unit);
   return svg_of(chart.title, bottom + 38, body);
 }
@@ -182,14 +227,27 @@ std::string svg(const LineChart& chart) {
       const auto& [x, y] = s.points[j];
       if (!x_axis.shows(x) || !y_axis.shows(y)) continue;
       path += fmt::format("{}{:.1f},{:.1f}", path.empty() ? "M" : " L", x_axis.at(x), y_axis.at(y));
-      dots += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"4\" fill=\"{}\"/>\n", x_axis.at(x), y_axis.at(y), colour);
-      if (j >= s.band.size() || !y_axis.shows(s.band[j].first) || !y_axis.shows(s.band[j].second)) continue;
+      dots += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"4\" fill=\"{}\"/>\n",
+                          x_axis.at(x),
+                          y_axis.at(y),
+                          colour);
+      if (j >= s.band.size() || !y_axis.shows(s.band[j].first) || !y_axis.shows(s.band[j].second))
+        continue;
       upper += fmt::format("{:.1f},{:.1f} ", x_axis.at(x), y_axis.at(s.band[j].second));
       lower = fmt::format("{:.1f},{:.1f} ", x_axis.at(x), y_axis.at(s.band[j].first)) + lower;
     }
-    if (!upper.empty()) body += fmt::format("<polygon points=\"{}{}\" fill=\"{}\" opacity=\"0.15\"/>\n", upper, lower, colour);
-    body += s.dots ? dots : fmt::format("<path d=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"2\"/>\n", path, colour);
-    body += fmt::format("<rect x=\"{}\" y=\"{:.1f}\" width=\"14\" height=\"4\" fill=\"{}\"/>\n", kLeft, legend - 6, colour);
+    if (!upper.empty())
+      body += fmt::format(
+          "<polygon points=\"{}{}\" fill=\"{}\" opacity=\"0.15\"/>\n", upper, lower, colour);
+    body += s.dots
+                ? dots
+                : fmt::format("<path d=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"2\"/>\n",
+                              path,
+                              colour);
+    body += fmt::format("<rect x=\"{}\" y=\"{:.1f}\" width=\"14\" height=\"4\" fill=\"{}\"/>\n",
+                        kLeft,
+                        legend - 6,
+                        colour);
     body += text_at(kLeft + 20, legend, "start", s.label);
     legend += 18;
   }
@@ -213,10 +271,15 @@ std::string html_page(std::string_view title, const std::vector<std::string>& pa
   std::string out = fmt::format(
       "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
       "<meta name=\"viewport\" content=\"width=device-width\"><title>{0}</title>\n<style>\n"
-      "body{{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}}\n"
-      "figure{{margin:2rem 0}}figcaption,h2{{font-size:1.15rem;font-weight:600}}svg{{width:100%;height:auto}}\n"
-      "svg text{{font-size:12px;fill:#333}}.grid{{stroke:#ddd}}.base{{stroke:#333;stroke-dasharray:4 3}}\n"
-      "table{{border-collapse:collapse;font-size:.9rem}}td,th{{padding:.25rem .6rem;border-bottom:1px solid #ddd;"
+      "body{{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 "
+      "1rem;color:#222}}\n"
+      "figure{{margin:2rem "
+      "0}}figcaption,h2{{font-size:1.15rem;font-weight:600}}svg{{width:100%;height:auto}}\n"
+      "svg "
+      "text{{font-size:12px;fill:#333}}.grid{{stroke:#ddd}}.base{{stroke:#333;stroke-dasharray:4 "
+      "3}}\n"
+      "table{{border-collapse:collapse;font-size:.9rem}}td,th{{padding:.25rem "
+      ".6rem;border-bottom:1px solid #ddd;"
       "text-align:left;vertical-align:top}}\n</style></head><body>\n<h1>{0}</h1>\n",
       html_text(title));
   for (const std::string& part : parts) out += part;

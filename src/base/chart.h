@@ -1,5 +1,5 @@
-// Charts and tables as one HTML page: inline SVG, no script, nothing fetched. Does not know: what is
-// drawn. All text is escaped; numbers that aren't finite are left out.
+// Charts and tables as one HTML page: inline SVG, no script, nothing fetched. Does not know: what
+// is drawn. All text is escaped; numbers that aren't finite are left out.
 #pragma once
 
 #include <optional>

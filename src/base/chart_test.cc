@@ -28,8 +28,10 @@ TEST(Chart, ShortNumbers) {
 
 TEST(Chart, TextIsEscaped) {
   EXPECT_EQ(html_text("<b a=\"1\">&'"), "&lt;b a=&quot;1&quot;&gt;&amp;&#39;");
-  const std::string page = html_page("<script>", {svg(BarChart{.title = "<script>", .bars = {{"<script>", 0, 1, "<script>"}}}),
-                                                  html({.title = "<script>", .header = {"<script>"}, .rows = {{"<script>"}}})});
+  const std::string page =
+      html_page("<script>",
+                {svg(BarChart{.title = "<script>", .bars = {{"<script>", 0, 1, "<script>"}}}),
+                 html({.title = "<script>", .header = {"<script>"}, .rows = {{"<script>"}}})});
   EXPECT_THAT(page, Not(HasSubstr("<script>")));
 }
 
@@ -42,15 +44,19 @@ TEST(Chart, BarsAreToScale) {
 
 TEST(Chart, NothingButFiniteNumbersIsDrawn) {
   for (const bool log : {false, true}) {
-    const std::string lines = svg(LineChart{.title = "t",
-                                            .series = {{.label = "s",
-                                                        .points = {{0, NAN}, {1, INFINITY}, {2, -1}, {3, 0}, {4, 5}, {NAN, 3}},
-                                                        .band = {{NAN, 1}, {1, INFINITY}, {-1, 1}}}},
-                                            .log_x = log,
-                                            .log_y = log});
+    const std::string lines = svg(LineChart{
+        .title = "t",
+        .series = {{.label = "s",
+                    .points = {{0, NAN}, {1, INFINITY}, {2, -1}, {3, 0}, {4, 5}, {NAN, 3}},
+                    .band = {{NAN, 1}, {1, INFINITY}, {-1, 1}}}},
+        .log_x = log,
+        .log_y = log});
     EXPECT_THAT(lines, Not(HasSubstr("nan")));
     EXPECT_THAT(lines, Not(HasSubstr("inf")));
-    const std::string bars = svg(BarChart{.title = "t", .bars = {{"a", NAN, 1, ""}, {"b", 0, INFINITY, ""}, {"c", -1, 4, ""}}, .log_scale = log});
+    const std::string bars =
+        svg(BarChart{.title = "t",
+                     .bars = {{"a", NAN, 1, ""}, {"b", 0, INFINITY, ""}, {"c", -1, 4, ""}},
+                     .log_scale = log});
     EXPECT_THAT(bars, Not(HasSubstr("nan")));
     EXPECT_THAT(bars, Not(HasSubstr("inf")));
   }
@@ -59,7 +65,9 @@ TEST(Chart, NothingButFiniteNumbersIsDrawn) {
 }
 
 TEST(Chart, OnePointIsDrawn) {
-  EXPECT_THAT(svg(LineChart{.title = "t", .series = {{.label = "s", .points = {{1, 1}}, .dots = true}}}), HasSubstr("<circle"));
+  EXPECT_THAT(
+      svg(LineChart{.title = "t", .series = {{.label = "s", .points = {{1, 1}}, .dots = true}}}),
+      HasSubstr("<circle"));
 }
 
 }  // namespace

@@ -28,8 +28,10 @@ Status print_scenario(const std::string& name) {
 }  // namespace
 
 void add_econ_options(CLI::App& verb, EconOptions& options) {
-  verb.add_option("SCENARIO", options.scenario, "A name (see: farthing econ scenarios) or a TOML file");
-  verb.add_option("--set", options.sets, "Another value for an input: \"traffic.queries=1000 query/day\"")
+  verb.add_option(
+      "SCENARIO", options.scenario, "A name (see: farthing econ scenarios) or a TOML file");
+  verb.add_option(
+          "--set", options.sets, "Another value for an input: \"traffic.queries=1000 query/day\"")
       ->allow_extra_args(false)
       ->type_name("KEY=VALUE");
   verb.add_flag("--json", options.json, "Print one JSON object");
@@ -40,9 +42,10 @@ void add_econ_options(CLI::App& verb, EconOptions& options) {
 void add_econ(CLI::App& app, int& exit_code) {
   CLI::App* econ = add_verb(
       app, "econ", "What inference costs, and what making it cheaper is worth", exit_code, [] {
-        return Status(usage_error(
-            "econ needs one of cost, compare, roi, human, breakeven, tornado, mc, curve, market, audit, "
-            "scenarios (see: farthing econ --help)"));
+        return Status(
+            usage_error("econ needs one of cost, compare, roi, human, breakeven, tornado, mc, "
+                        "curve, market, audit, "
+                        "scenarios (see: farthing econ --help)"));
       });
   add_econ_prices(*econ, exit_code);
   add_econ_project(*econ, exit_code);
@@ -50,9 +53,11 @@ void add_econ(CLI::App& app, int& exit_code) {
   add_econ_market(*econ, exit_code);
   add_econ_audit(*econ, exit_code);
   const auto name = std::make_shared<std::string>();
-  CLI::App* scenarios = add_verb(
-      *econ, "scenarios", "List the scenarios at hand, or print one to begin with", exit_code,
-      [name] { return print_scenario(*name); });
+  CLI::App* scenarios = add_verb(*econ,
+                                 "scenarios",
+                                 "List the scenarios at hand, or print one to begin with",
+                                 exit_code,
+                                 [name] { return print_scenario(*name); });
   scenarios->add_option("NAME", *name, "Which to print");
 }
 

@@ -24,7 +24,8 @@ Json or_null(const std::optional<double>& value) {
 
 // Money as it adds up month by month: what is there if the project is built.
 LineChart cash_chart(const BusinessCase& c, const std::string& currency) {
-  LineChart chart{.title = "Money out and in since the beginning", .x_label = "years", .y_label = currency};
+  LineChart chart{
+      .title = "Money out and in since the beginning", .x_label = "years", .y_label = currency};
   Series plain{.label = "undiscounted"}, discounted{.label = "discounted"};
   Money sum, worth;
   for (const Flow& flow : flows_of(c.project)) {
@@ -46,9 +47,15 @@ Result<EconReport> roi(const ProjectCommand& command) {
   FARTHING_TRY(const BusinessCase c, business_case(scenario));
   const std::string& currency = scenario.currency();
   const Returns& r = c.returns;
-  EconReport report{.title = "roi: " + scenario.title(), .about = scenario.about(), .json = report_json("roi", scenario)};
+  EconReport report{.title = "roi: " + scenario.title(),
+                    .about = scenario.about(),
+                    .json = report_json("roi", scenario)};
   HtmlTable table{.title = "", .header = {"", "", ""}, .rows = {}};
-  const auto row = [&](const char* name, const std::string& unit, const Json& value, const std::string& text, const std::string& how = "") {
+  const auto row = [&](const char* name,
+                       const std::string& unit,
+                       const Json& value,
+                       const std::string& text,
+                       const std::string& how = "") {
     table.rows.push_back({name, text, how});
     report.json["rows"].push_back({{"name", name}, {"value", value}, {"unit", unit}});
   };
@@ -60,26 +67,44 @@ Result<EconReport> roi(const ProjectCommand& command) {
   };
   per_query("query before", c.before.price, c.before.from);
   per_query("query after", c.after.price, c.after.from);
-  per_query("query after, resolved", c.after_resolved,
+  per_query("query after, resolved",
+            c.after_resolved,
             fmt::format("with review; {} go on to what was before", percent_text(1 - c.resolved)));
   money("benefit a year", c.project.benefit * years(1), "the first");
   money("running cost a year", c.project.running * years(1));
   money("investment", c.project.investment);
-  row("ROI", "1", or_null(r.roi), r.roi ? percent_text(*r.roi) : "-",
-      fmt::format("(benefit - running - investment) / investment over {:.4g} years", in_years(c.project.horizon)));
-  row("BCR", "1", or_null(r.bcr), r.bcr ? short_number(*r.bcr) : "-", "present value of benefits by that of all costs");
+  row("ROI",
+      "1",
+      or_null(r.roi),
+      r.roi ? percent_text(*r.roi) : "-",
+      fmt::format("(benefit - running - investment) / investment over {:.4g} years",
+                  in_years(c.project.horizon)));
+  row("BCR",
+      "1",
+      or_null(r.bcr),
+      r.bcr ? short_number(*r.bcr) : "-",
+      "present value of benefits by that of all costs");
   money("NPV", r.npv, fmt::format("at {} a year", percent_text(c.project.discount_rate)));
-  row("IRR", "1/year", or_null(r.irr), r.irr ? percent_text(*r.irr) + " a year" : "-", r.irr ? "" : "money doesn't turn once from out to in");
+  row("IRR",
+      "1/year",
+      or_null(r.irr),
+      r.irr ? percent_text(*r.irr) + " a year" : "-",
+      r.irr ? "" : "money doesn't turn once from out to in");
   const auto time = [&](const char* name, const std::optional<Seconds>& t) {
-    row(name, "month", t ? Json(in_months(*t)) : Json(), months_text(t),
+    row(name,
+        "month",
+        t ? Json(in_months(*t)) : Json(),
+        months_text(t),
         fmt::format("{:.3g} of them to build it", in_months(c.project.build)));
   };
   time("payback", r.payback);
   time("discounted payback", r.discounted_payback);
   report.tables = {std::move(table), inputs_table(scenario)};
   report.charts = {svg(cash_chart(c, currency))};
-  report.notes = {"`farthing econ tornado` says which inputs matter, `econ mc` how sure this is, `econ breakeven` "
-                  "where it turns."};
+  report.notes = {
+      "`farthing econ tornado` says which inputs matter, `econ mc` how sure this is, `econ "
+      "breakeven` "
+      "where it turns."};
   return report;
 }
 
@@ -91,29 +116,69 @@ Result<EconReport> human(const ProjectCommand& command) {
   if (!equivalent) return bad_input("{}: {}", scenario.name(), equivalent.error().message);
   const HumanEquivalent& e = *equivalent;
   const std::string& currency = scenario.currency();
-  EconReport report{.title = "human: " + scenario.title(), .about = scenario.about(), .json = report_json("human", scenario)};
+  EconReport report{.title = "human: " + scenario.title(),
+                    .about = scenario.about(),
+                    .json = report_json("human", scenario)};
   HtmlTable table{.title = "", .header = {"", "", ""}, .rows = {}};
-  const auto row = [&](const char* name, const std::string& unit, double value, const std::string& text, const char* how) {
+  const auto row = [&](const char* name,
+                       const std::string& unit,
+                       double value,
+                       const std::string& text,
+                       const char* how) {
     table.rows.push_back({name, text, how});
     report.json["rows"].push_back({{"name", name}, {"value", value}, {"unit", unit}});
   };
   const std::string per_query = currency + "/query";
   const double person_cost = cost_per_query(person).value;
-  row("person's query", per_query, person_cost, money_text(person_cost, currency), "salary by queries on working days");
-  row("machine's query", per_query, machine.cost.value, money_text(machine.cost.value, currency), "inference alone");
-  row("machine's query, resolved", per_query, e.resolved_cost.value, money_text(e.resolved_cost.value, currency), "with review, and people for the rest");
-  row("throughput ratio", "1", e.throughput_ratio, times_text(e.throughput_ratio), "one system by one person at work; not a price");
-  row("people's work taken over", "person", e.replaced.value, short_number(e.replaced.value) + " people", "on the payroll, by resolved queries");
-  row("cost ratio", "1", e.cost_ratio, times_text(e.cost_ratio), "person's query by the machine's, resolved");
-  row("naive cost ratio", "1", e.naive_cost_ratio, times_text(e.naive_cost_ratio), "as if every answer were right and nobody looked");
-  row("quality", "1", e.quality, percent_text(e.quality), "resolved: acceptance x (1 - escalation)");
+  row("person's query",
+      per_query,
+      person_cost,
+      money_text(person_cost, currency),
+      "salary by queries on working days");
+  row("machine's query",
+      per_query,
+      machine.cost.value,
+      money_text(machine.cost.value, currency),
+      "inference alone");
+  row("machine's query, resolved",
+      per_query,
+      e.resolved_cost.value,
+      money_text(e.resolved_cost.value, currency),
+      "with review, and people for the rest");
+  row("throughput ratio",
+      "1",
+      e.throughput_ratio,
+      times_text(e.throughput_ratio),
+      "one system by one person at work; not a price");
+  row("people's work taken over",
+      "person",
+      e.replaced.value,
+      short_number(e.replaced.value) + " people",
+      "on the payroll, by resolved queries");
+  row("cost ratio",
+      "1",
+      e.cost_ratio,
+      times_text(e.cost_ratio),
+      "person's query by the machine's, resolved");
+  row("naive cost ratio",
+      "1",
+      e.naive_cost_ratio,
+      times_text(e.naive_cost_ratio),
+      "as if every answer were right and nobody looked");
+  row("quality",
+      "1",
+      e.quality,
+      percent_text(e.quality),
+      "resolved: acceptance x (1 - escalation)");
   report.tables = {std::move(table), inputs_table(scenario)};
-  report.charts = {svg(BarChart{.title = "What a query costs",
-                                .unit = per_query,
-                                .bars = {{"person", 0, person_cost, ""},
-                                         {"machine, resolved", 0, e.resolved_cost.value, ""},
-                                         {"machine, inference alone", 0, machine.cost.value, ""}}})};
-  report.notes = {"Throughput, cost and quality are three figures: none of them alone is 'efficiency'."};
+  report.charts = {
+      svg(BarChart{.title = "What a query costs",
+                   .unit = per_query,
+                   .bars = {{"person", 0, person_cost, ""},
+                            {"machine, resolved", 0, e.resolved_cost.value, ""},
+                            {"machine, inference alone", 0, machine.cost.value, ""}}})};
+  report.notes = {
+      "Throughput, cost and quality are three figures: none of them alone is 'efficiency'."};
   return report;
 }
 
@@ -155,7 +220,8 @@ std::optional<double> break_even(const Scenario& scenario, const Figure& figure)
     }
   }
   // From almost nothing to nothing.
-  if (!best && own > 0 && figure.spec->least <= 0 && !figure.spec->above_least && (worth(0) < 0) != (worth(own) < 0))
+  if (!best && own > 0 && figure.spec->least <= 0 && !figure.spec->above_least &&
+      (worth(0) < 0) != (worth(own) < 0))
     best = solve(worth, 0, own);
   return best;
 }
@@ -165,7 +231,9 @@ Result<EconReport> breakeven(const ProjectCommand& command) {
   FARTHING_TRY(const BusinessCase base, business_case(scenario));
   const double npv_now = base.returns.npv.value;
   const std::string& currency = scenario.currency();
-  EconReport report{.title = "breakeven: " + scenario.title(), .about = scenario.about(), .json = report_json("breakeven", scenario)};
+  EconReport report{.title = "breakeven: " + scenario.title(),
+                    .about = scenario.about(),
+                    .json = report_json("breakeven", scenario)};
   report.json["npv"] = npv_now;
   HtmlTable table{.title = "", .header = {"input", "now", "NPV is 0 at", "factor"}, .rows = {}};
   bool any = false, known = false;
@@ -187,7 +255,8 @@ Result<EconReport> breakeven(const ProjectCommand& command) {
   }
   if (!known) {
     return usage_error("--of {}: the scenario {} has no such input; leave --of out to see all",
-                       command.of, scenario.name());
+                       command.of,
+                       scenario.name());
   }
   if (!any) {
     return make_error(ErrorKind::kUnreachable,
@@ -197,7 +266,8 @@ Result<EconReport> breakeven(const ProjectCommand& command) {
                       command.of.empty() ? "no single input" : "no value of " + command.of);
   }
   report.tables = {std::move(table), inputs_table(scenario)};
-  report.notes = {fmt::format("NPV is {} now. Each input alone, all others as they are.", money_text(npv_now, currency))};
+  report.notes = {fmt::format("NPV is {} now. Each input alone, all others as they are.",
+                              money_text(npv_now, currency))};
   return report;
 }
 
@@ -205,12 +275,25 @@ Result<EconReport> breakeven(const ProjectCommand& command) {
 
 void add_econ_project(CLI::App& econ, int& exit_code) {
   const auto roi_command = std::make_shared<ProjectCommand>();
-  add_econ_verb<ProjectCommand>(econ, "roi", "ROI, NPV, IRR, BCR and paybacks of a project", exit_code, roi_command, roi);
+  add_econ_verb<ProjectCommand>(
+      econ, "roi", "ROI, NPV, IRR, BCR and paybacks of a project", exit_code, roi_command, roi);
   const auto human_command = std::make_shared<ProjectCommand>();
-  add_econ_verb<ProjectCommand>(econ, "human", "People and machine at the same work: throughput, cost, quality", exit_code, human_command, human);
+  add_econ_verb<ProjectCommand>(econ,
+                                "human",
+                                "People and machine at the same work: throughput, cost, quality",
+                                exit_code,
+                                human_command,
+                                human);
   const auto command = std::make_shared<ProjectCommand>();
-  CLI::App* verb = add_econ_verb<ProjectCommand>(econ, "breakeven", "Where a project turns: each input's value at which its NPV is 0", exit_code, command, breakeven);
-  verb->add_option("--of", command->of, "One input alone; exit code 5 if it can't")->type_name("KEY");
+  CLI::App* verb = add_econ_verb<ProjectCommand>(
+      econ,
+      "breakeven",
+      "Where a project turns: each input's value at which its NPV is 0",
+      exit_code,
+      command,
+      breakeven);
+  verb->add_option("--of", command->of, "One input alone; exit code 5 if it can't")
+      ->type_name("KEY");
 }
 
 }  // namespace farthing

@@ -20,7 +20,8 @@ constexpr size_t kMostScenarioBytes = 1 << 20;
 constexpr size_t kTextWidth = 100;
 
 size_t columns(std::string_view text) {  // code points: nothing wide is printed
-  return static_cast<size_t>(std::ranges::count_if(text, [](char c) { return (c & 0xC0) != 0x80; }));
+  return static_cast<size_t>(
+      std::ranges::count_if(text, [](char c) { return (c & 0xC0) != 0x80; }));
 }
 
 bool is_number(std::string_view cell) {
@@ -35,7 +36,8 @@ std::vector<std::string> scenario_names() {
   for (const EmbeddedFile& file : embedded_files()) {
     constexpr std::string_view kFolder = "scenarios/", kEnd = ".toml";
     if (!file.name.starts_with(kFolder)) continue;
-    names.emplace_back(file.name.substr(kFolder.size(), file.name.size() - kFolder.size() - kEnd.size()));
+    names.emplace_back(
+        file.name.substr(kFolder.size(), file.name.size() - kFolder.size() - kEnd.size()));
   }
   return names;
 }
@@ -90,7 +92,8 @@ Json report_json(std::string_view verb, const Scenario& scenario) {
 }
 
 HtmlTable inputs_table(const Scenario& scenario) {
-  HtmlTable table{.title = "Inputs", .header = {"input", "value", "low", "high", "source"}, .rows = {}};
+  HtmlTable table{
+      .title = "Inputs", .header = {"input", "value", "low", "high", "source"}, .rows = {}};
   for (const Figure& f : scenario.figures()) {
     const bool sure = f.shape == Shape::kFixed;
     table.rows.push_back({std::string(f.spec->key),
@@ -124,13 +127,15 @@ std::string table_text(const HtmlTable& table) {
   std::vector<size_t> widths;
   for (const std::string& cell : table.header) widths.push_back(columns(cell));
   for (const auto& row : table.rows) {
-    for (size_t i = 0; i < row.size() && i < widths.size(); ++i) widths[i] = std::max(widths[i], columns(row[i]));
+    for (size_t i = 0; i < row.size() && i < widths.size(); ++i)
+      widths[i] = std::max(widths[i], columns(row[i]));
   }
   std::string out = table.title.empty() ? "" : table.title + "\n";
   // A column of numbers is set right, its header too.
   std::vector<bool> right(widths.size(), !table.rows.empty());
   for (const auto& row : table.rows) {
-    for (size_t i = 0; i < row.size() && i < widths.size(); ++i) right[i] = right[i] && (row[i].empty() || is_number(row[i]));
+    for (size_t i = 0; i < row.size() && i < widths.size(); ++i)
+      right[i] = right[i] && (row[i].empty() || is_number(row[i]));
   }
   const auto print = [&](const std::vector<std::string>& row) {
     std::string text;
@@ -151,7 +156,8 @@ std::string table_text(const HtmlTable& table) {
     while (text.ends_with(' ')) text.pop_back();
     out += text + "\n";
   };
-  if (std::ranges::any_of(table.header, [](const std::string& h) { return !h.empty(); })) print(table.header);
+  if (std::ranges::any_of(table.header, [](const std::string& h) { return !h.empty(); }))
+    print(table.header);
   for (const auto& row : table.rows) print(row);
   return out;
 }
@@ -160,7 +166,8 @@ Status write_html(const EconReport& report, const std::string& path) {
   std::vector<std::string> parts = {fmt::format("<p>{}</p>\n", html_text(report.about))};
   parts.insert(parts.end(), report.charts.begin(), report.charts.end());
   for (const HtmlTable& table : report.tables) parts.push_back(html(table));
-  for (const std::string& note : report.notes) parts.push_back(fmt::format("<p>{}</p>\n", html_text(note)));
+  for (const std::string& note : report.notes)
+    parts.push_back(fmt::format("<p>{}</p>\n", html_text(note)));
   return write_file(path, html_page(report.title, parts));
 }
 

@@ -13,11 +13,11 @@ namespace farthing {
 
 struct EconReport {
   std::string title;
-  std::string about;               // HTML alone
-  std::vector<HtmlTable> tables;   // text and HTML
-  std::vector<std::string> notes;  // lines beneath them
-  std::vector<std::string> charts; // HTML
-  Json json;                       // with "rows"
+  std::string about;                // HTML alone
+  std::vector<HtmlTable> tables;    // text and HTML
+  std::vector<std::string> notes;   // lines beneath them
+  std::vector<std::string> charts;  // HTML
+  Json json;                        // with "rows"
 };
 
 struct EconOptions {

@@ -37,10 +37,16 @@ Result<EconReport> tornado_report(const RiskCommand& command) {
   if (fault) return *fault;
   const std::string& currency = scenario.currency();
   const double npv_now = base.returns.npv.value;
-  EconReport report{.title = "tornado: " + scenario.title(), .about = scenario.about(), .json = report_json("tornado", scenario)};
+  EconReport report{.title = "tornado: " + scenario.title(),
+                    .about = scenario.about(),
+                    .json = report_json("tornado", scenario)};
   report.json["npv"] = npv_now;
-  HtmlTable table{.title = "", .header = {"input", "low", "high", "NPV at low", "NPV at high", "swing"}, .rows = {}};
-  BarChart chart{.title = "NPV at the low and the high end of each input", .unit = currency, .baseline = npv_now};
+  HtmlTable table{.title = "",
+                  .header = {"input", "low", "high", "NPV at low", "NPV at high", "swing"},
+                  .rows = {}};
+  BarChart chart{.title = "NPV at the low and the high end of each input",
+                 .unit = currency,
+                 .baseline = npv_now};
   for (const Swing& s : swings) {
     const Figure& f = *scenario.find(inputs[s.input].name);
     const double swing = std::abs(s.at_high - s.at_low);
@@ -51,14 +57,20 @@ Result<EconReport> tornado_report(const RiskCommand& command) {
                                    {"npv_at_low", s.at_low},
                                    {"npv_at_high", s.at_high},
                                    {"swing", swing}});
-    table.rows.push_back({std::string(f.spec->key), scenario.shown(f, f.low), scenario.shown(f, f.high),
-                          short_number(s.at_low), short_number(s.at_high), short_number(swing)});
+    table.rows.push_back({std::string(f.spec->key),
+                          scenario.shown(f, f.low),
+                          scenario.shown(f, f.high),
+                          short_number(s.at_low),
+                          short_number(s.at_high),
+                          short_number(swing)});
     chart.bars.push_back({std::string(f.spec->key), s.at_low, s.at_high, short_number(swing)});
   }
   report.tables = {std::move(table), inputs_table(scenario)};
   report.charts = {svg(chart)};
-  report.notes = {fmt::format("NPV is {} with all inputs at their value. Each input alone goes from its low to its "
-                              "high end; largest swing first.", money_text(npv_now, currency))};
+  report.notes = {fmt::format(
+      "NPV is {} with all inputs at their value. Each input alone goes from its low to its "
+      "high end; largest swing first.",
+      money_text(npv_now, currency))};
   return report;
 }
 
@@ -70,11 +82,13 @@ BarChart histogram(const std::vector<double>& sorted, const std::string& currenc
   if (!(high > low)) return chart;
   std::vector<int> counts(kBins);
   for (const double x : sorted) {
-    if (x >= low && x <= high) ++counts[static_cast<size_t>(std::min(kBins - 1.0, (x - low) / (high - low) * kBins))];
+    if (x >= low && x <= high)
+      ++counts[static_cast<size_t>(std::min(kBins - 1.0, (x - low) / (high - low) * kBins))];
   }
   for (int i = 0; i < kBins; ++i) {
     const double middle = low + (high - low) * (i + 0.5) / kBins;
-    chart.bars.push_back({money_text(middle, currency), 0, static_cast<double>(counts[static_cast<size_t>(i)]), ""});
+    chart.bars.push_back(
+        {money_text(middle, currency), 0, static_cast<double>(counts[static_cast<size_t>(i)]), ""});
   }
   return chart;
 }
@@ -96,20 +110,28 @@ Result<EconReport> monte_carlo(const RiskCommand& command) {
     if (c.returns.payback) paybacks.push_back(in_months(*c.returns.payback));
   }
   const auto n = static_cast<double>(worth.size());
-  const double positive = static_cast<double>(std::ranges::count_if(worth, [](double x) { return x > 0; })) / n;
+  const double positive =
+      static_cast<double>(std::ranges::count_if(worth, [](double x) { return x > 0; })) / n;
   double mean = 0;
   for (const double x : worth) mean += x / n;
   for (std::vector<double>* list : {&worth, &returns, &paybacks}) std::ranges::sort(*list);
   const std::string& currency = scenario.currency();
-  EconReport report{.title = "mc: " + scenario.title(), .about = scenario.about(), .json = report_json("mc", scenario)};
+  EconReport report{.title = "mc: " + scenario.title(),
+                    .about = scenario.about(),
+                    .json = report_json("mc", scenario)};
   report.json["draws"] = command.draws;
   report.json["seed"] = command.seed;
   HtmlTable table{.title = "", .header = {"", "P10", "P50", "P90"}, .rows = {}};
-  const auto row = [&](const char* name, const std::string& unit, const std::vector<double>& sorted, const auto& text) {
+  const auto row = [&](const char* name,
+                       const std::string& unit,
+                       const std::vector<double>& sorted,
+                       const auto& text) {
     if (sorted.empty()) return;
-    const double p10 = percentile(sorted, 10), p50 = percentile(sorted, 50), p90 = percentile(sorted, 90);
+    const double p10 = percentile(sorted, 10), p50 = percentile(sorted, 50),
+                 p90 = percentile(sorted, 90);
     table.rows.push_back({name, text(p10), text(p50), text(p90)});
-    report.json["rows"].push_back({{"name", name}, {"unit", unit}, {"p10", p10}, {"p50", p50}, {"p90", p90}});
+    report.json["rows"].push_back(
+        {{"name", name}, {"unit", unit}, {"p10", p10}, {"p50", p50}, {"p90", p90}});
   };
   row("NPV", currency, worth, [&](double x) { return money_text(x, currency); });
   row("ROI", "1", returns, percent_text);
@@ -120,21 +142,32 @@ Result<EconReport> monte_carlo(const RiskCommand& command) {
   report.json["p_payback_within_horizon"] = paid;
   Series cdf{.label = "paid back by then"};
   Json curve = Json::array();
-  const double horizon = in_months(*scenario.get<Seconds>("project.horizon")) + in_months(scenario.get<Seconds>("project.build").value_or(Seconds{}));
-  for (double month = 0; month <= horizon * 1.5 && month <= 1200; month += std::max(1.0, std::ceil(horizon / 60))) {
-    const double part = static_cast<double>(std::ranges::upper_bound(paybacks, month) - paybacks.begin()) / n;
+  const double horizon = in_months(*scenario.get<Seconds>("project.horizon")) +
+                         in_months(scenario.get<Seconds>("project.build").value_or(Seconds{}));
+  for (double month = 0; month <= horizon * 1.5 && month <= 1200;
+       month += std::max(1.0, std::ceil(horizon / 60))) {
+    const double part =
+        static_cast<double>(std::ranges::upper_bound(paybacks, month) - paybacks.begin()) / n;
     cdf.points.emplace_back(month, part * 100);
     curve.push_back({month, part});
   }
   report.json["payback_cdf"] = std::move(curve);
   report.tables = {std::move(table), inputs_table(scenario)};
   report.charts = {svg(histogram(worth, currency)),
-                   svg(LineChart{.title = "When it has paid back", .x_label = "months", .y_label = "% of draws", .series = {cdf}})};
-  report.notes = {fmt::format("P(NPV > 0) = {}; paid back within the horizon: {}. Mean NPV {}.",
-                              percent_text(positive), percent_text(paid), money_text(mean, currency)),
-                  fmt::format("{} draws of {} inputs, seed {}: the same seed gives the same figures.{}",
-                              command.draws, inputs.size(), command.seed,
-                              paid < 1 ? " The payback's percentiles are of those that are paid back." : "")};
+                   svg(LineChart{.title = "When it has paid back",
+                                 .x_label = "months",
+                                 .y_label = "% of draws",
+                                 .series = {cdf}})};
+  report.notes = {
+      fmt::format("P(NPV > 0) = {}; paid back within the horizon: {}. Mean NPV {}.",
+                  percent_text(positive),
+                  percent_text(paid),
+                  money_text(mean, currency)),
+      fmt::format("{} draws of {} inputs, seed {}: the same seed gives the same figures.{}",
+                  command.draws,
+                  inputs.size(),
+                  command.seed,
+                  paid < 1 ? " The payback's percentiles are of those that are paid back." : "")};
   return report;
 }
 
@@ -142,10 +175,24 @@ Result<EconReport> monte_carlo(const RiskCommand& command) {
 
 void add_econ_risk(CLI::App& econ, int& exit_code) {
   const auto swings = std::make_shared<RiskCommand>();
-  add_econ_verb<RiskCommand>(econ, "tornado", "Which inputs matter: the NPV at each one's low and high end", exit_code, swings, tornado_report);
+  add_econ_verb<RiskCommand>(econ,
+                             "tornado",
+                             "Which inputs matter: the NPV at each one's low and high end",
+                             exit_code,
+                             swings,
+                             tornado_report);
   const auto command = std::make_shared<RiskCommand>();
-  CLI::App* verb = add_econ_verb<RiskCommand>(econ, "mc", "How sure it is: NPV, ROI and payback over random draws of all inputs", exit_code, command, monte_carlo);
-  verb->add_option("--draws", command->draws, "How many")->check(CLI::Range(100, 1000000))->type_name("N")->capture_default_str();
+  CLI::App* verb = add_econ_verb<RiskCommand>(
+      econ,
+      "mc",
+      "How sure it is: NPV, ROI and payback over random draws of all inputs",
+      exit_code,
+      command,
+      monte_carlo);
+  verb->add_option("--draws", command->draws, "How many")
+      ->check(CLI::Range(100, 1000000))
+      ->type_name("N")
+      ->capture_default_str();
   verb->add_option("--seed", command->seed, "Of the draws")->type_name("N")->capture_default_str();
 }
 

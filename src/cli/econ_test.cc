@@ -26,12 +26,14 @@ struct Outcome {
 
 // Through the shell, without any configuration file; both streams unless `more` redirects.
 Outcome econ(const std::string& more) {
-  const std::string command = "XDG_CONFIG_HOME=/nonexistent " FARTHING_BINARY_DIR "/farthing econ " + more + " 2>&1";
+  const std::string command =
+      "XDG_CONFIG_HOME=/nonexistent " FARTHING_BINARY_DIR "/farthing econ " + more + " 2>&1";
   std::FILE* pipe = popen(command.c_str(), "r");
   if (!pipe) return {};
   Outcome outcome;
   std::array<char, 4096> block;
-  while (const size_t n = std::fread(block.data(), 1, block.size(), pipe)) outcome.output.append(block.data(), n);
+  while (const size_t n = std::fread(block.data(), 1, block.size(), pipe))
+    outcome.output.append(block.data(), n);
   const int status = pclose(pipe);
   outcome.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   return outcome;
@@ -41,7 +43,8 @@ Json json_of(const std::string& more) {
   const Outcome outcome = econ(more + " --json");
   EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
   Json json = Json::parse(outcome.output, nullptr, false);
-  EXPECT_TRUE(json.is_object() && json["rows"].is_array() && !json["rows"].empty()) << outcome.output.substr(0, 500);
+  EXPECT_TRUE(json.is_object() && json["rows"].is_array() && !json["rows"].empty())
+      << outcome.output.substr(0, 500);
   return json;
 }
 
@@ -56,7 +59,9 @@ const Json& row(const Json& json, const char* key, const std::string& name) {
 
 class EconVerb : public testing::Test {
  protected:
-  EconVerb() : folder_(testing::TempDir() + "farthing_econ_XXXXXX") { EXPECT_NE(mkdtemp(folder_.data()), nullptr); }
+  EconVerb() : folder_(testing::TempDir() + "farthing_econ_XXXXXX") {
+    EXPECT_NE(mkdtemp(folder_.data()), nullptr);
+  }
   ~EconVerb() override { std::filesystem::remove_all(folder_); }
   std::string file(const std::string& name, const std::string& text) {
     std::string path = folder_ + "/" + name;
@@ -68,7 +73,8 @@ class EconVerb : public testing::Test {
 
 // The chapter's example of 1.4.4, rightly reckoned, over 365-day years.
 TEST_F(EconVerb, Roi) {
-  const Json json = json_of("roi enterprise --set \"project.running=0 USD/year\" --set \"project.build=0 month\"");
+  const Json json = json_of(
+      "roi enterprise --set \"project.running=0 USD/year\" --set \"project.build=0 month\"");
   EXPECT_NEAR(row(json, "name", "benefit a year")["value"].get<double>(), 657000, 1e-3);
   EXPECT_NEAR(row(json, "name", "payback")["value"].get<double>(), 500.0 / 657 * 12, 1e-9);
   const Outcome text = econ("roi enterprise");
@@ -79,10 +85,12 @@ TEST_F(EconVerb, EveryScenarioWithEveryVerbThatFits) {
   for (const char* name : {"toast", "tutoring", "diagnosis", "coding", "enterprise"}) {
     for (const char* verb : {"roi", "tornado", "mc --draws 200", "breakeven"}) {
       const Outcome outcome = econ(fmt::format("{} {}", verb, name));
-      EXPECT_TRUE(outcome.exit_code == 0 || outcome.exit_code == 5) << verb << " " << name << ": " << outcome.output;
+      EXPECT_TRUE(outcome.exit_code == 0 || outcome.exit_code == 5)
+          << verb << " " << name << ": " << outcome.output;
     }
   }
-  for (const char* name : {"toast", "tutoring", "diagnosis", "coding"}) EXPECT_EQ(econ(fmt::format("human {}", name)).exit_code, 0) << name;
+  for (const char* name : {"toast", "tutoring", "diagnosis", "coding"})
+    EXPECT_EQ(econ(fmt::format("human {}", name)).exit_code, 0) << name;
   EXPECT_EQ(econ("market").exit_code, 0);
   EXPECT_EQ(econ("curve").exit_code, 0);
   // What doesn't fit says what is missing.
@@ -92,7 +100,8 @@ TEST_F(EconVerb, EveryScenarioWithEveryVerbThatFits) {
 }
 
 TEST_F(EconVerb, MonteCarloIsTheSameEveryTime) {
-  const Outcome one = econ("mc toast --json --seed 5 --draws 500"), two = econ("mc toast --json --seed 5 --draws 500");
+  const Outcome one = econ("mc toast --json --seed 5 --draws 500"),
+                two = econ("mc toast --json --seed 5 --draws 500");
   EXPECT_EQ(one.exit_code, 0) << one.output;
   EXPECT_EQ(one.output, two.output);
   EXPECT_NE(one.output, econ("mc toast --json --seed 6 --draws 500").output);
@@ -109,7 +118,8 @@ TEST_F(EconVerb, MonteCarloIsTheSameEveryTime) {
 TEST_F(EconVerb, BreakevenIsWhereItTurns) {
   const Json json = json_of("breakeven enterprise --of traffic.queries");
   const double at = row(json, "input", "traffic.queries")["break_even"];
-  const Json there = json_of(fmt::format("roi enterprise --set \"traffic.queries={:.17g} request/day\"", at));
+  const Json there =
+      json_of(fmt::format("roi enterprise --set \"traffic.queries={:.17g} request/day\"", at));
   EXPECT_NEAR(row(there, "name", "NPV")["value"].get<double>(), 0, 1);
   const Outcome never = econ("breakeven enterprise --of traffic.peak");
   EXPECT_EQ(never.exit_code, 5) << never.output;
@@ -117,10 +127,11 @@ TEST_F(EconVerb, BreakevenIsWhereItTurns) {
 }
 
 TEST_F(EconVerb, CostByHand) {
-  const std::string scenario = file("s.toml",
-                                    "[traffic]\nqueries = \"86400 query/day\"\ninput_tokens = \"500 input_tok/query\"\n"
-                                    "output_tokens = \"50 output_tok/query\"\n[machine]\nrent = \"3.6 USD/h\"\n"
-                                    "prefill = \"1000 input_tok/s\"\ndecode = \"100 output_tok/s\"\nutilisation = \"50 %\"\n");
+  const std::string scenario = file(
+      "s.toml",
+      "[traffic]\nqueries = \"86400 query/day\"\ninput_tokens = \"500 input_tok/query\"\n"
+      "output_tokens = \"50 output_tok/query\"\n[machine]\nrent = \"3.6 USD/h\"\n"
+      "prefill = \"1000 input_tok/s\"\ndecode = \"100 output_tok/s\"\nutilisation = \"50 %\"\n");
   const Json json = json_of("cost " + scenario);
   EXPECT_EQ(row(json, "name", "machines")["value"], 2);
   EXPECT_NEAR(row(json, "name", "utilisation")["value"].get<double>(), 0.5, 1e-12);
@@ -131,7 +142,9 @@ TEST_F(EconVerb, CostByHand) {
 
 // A rung at 1,000 tokens a second on a machine of 3.60 an hour: 1 a million.
 TEST_F(EconVerb, CostOfALadder) {
-  const std::string ladder = file("ladder.json", R"({"schema":"farthing-ladder/1","machine":{"usd_per_hour":3.6},"workload":{},"rungs":[
+  const std::string ladder =
+      file("ladder.json",
+           R"({"schema":"farthing-ladder/1","machine":{"usd_per_hour":3.6},"workload":{},"rungs":[
     {"id":"naive","tokens_per_second":{"prefill":10,"decode":5,"total":8},"price_per_million_tokens":{"reserved":200,"used":125}},
     {"id":"top","tokens_per_second":{"prefill":2000,"decode":500,"total":1000},"price_per_million_tokens":{"reserved":1.5,"used":1}}],"claims":[]})");
   const Json json = json_of("cost --from " + ladder);
@@ -149,8 +162,13 @@ TEST_F(EconVerb, CostOfALadder) {
   EXPECT_EQ(json_of("cost --rung naive --from " + ladder)["rung"], "naive");
   EXPECT_THAT(econ("cost --rung none --from " + ladder).output, HasSubstr("naive, top"));
   EXPECT_EQ(econ("compare --from " + ladder).exit_code, 0);
-  for (const char* text : {"", "{}", "[", "{\"schema\":\"farthing-ladder/1\"}", "{\"schema\":\"farthing-ladder/1\",\"rungs\":[{}]}",
-                           "{\"schema\":\"farthing-ladder/1\",\"rungs\":[{\"id\":\"a\",\"tokens_per_second\":{\"prefill\":-1}}]}",
+  for (const char* text : {"",
+                           "{}",
+                           "[",
+                           "{\"schema\":\"farthing-ladder/1\"}",
+                           "{\"schema\":\"farthing-ladder/1\",\"rungs\":[{}]}",
+                           "{\"schema\":\"farthing-ladder/"
+                           "1\",\"rungs\":[{\"id\":\"a\",\"tokens_per_second\":{\"prefill\":-1}}]}",
                            "{\"schema\":5}"}) {
     EXPECT_EQ(econ("cost --from " + file("bad.json", text)).exit_code, 3) << text;
   }
@@ -171,7 +189,9 @@ TEST_F(EconVerb, Compare) {
     last = cost;
     EXPECT_EQ(r["cheaper"] == "machine", cost >= json["machine"]["per_query"].get<double>());
   }
-  const std::string own = file("p.toml", "[[model]]\nname = \"mine\"\ninput = \"1 USD/input_Mtok\"\noutput = \"1 USD/output_Mtok\"\n");
+  const std::string own = file(
+      "p.toml",
+      "[[model]]\nname = \"mine\"\ninput = \"1 USD/input_Mtok\"\noutput = \"1 USD/output_Mtok\"\n");
   const Json mine = json_of("compare enterprise --prices " + own);
   ASSERT_EQ(mine["rows"].size(), 1u);
   EXPECT_NEAR(mine["rows"][0]["per_query"].get<double>(), 1000e-6, 1e-12);
@@ -185,17 +205,32 @@ TEST_F(EconVerb, Audit) {
   EXPECT_THAT(row(json, "id", "R5")["verdict"].get<std::string>(), HasSubstr("UNIT"));
   EXPECT_EQ(json_of("audit --id R7")["rows"].size(), 6u);
   EXPECT_EQ(econ("audit --id Z9").exit_code, 2);
-  EXPECT_THAT(econ("audit").output, AllOf(HasSubstr("R6"), HasSubstr("9.259 month"), HasSubstr("141 rows")));
+  EXPECT_THAT(econ("audit").output,
+              AllOf(HasSubstr("R6"), HasSubstr("9.259 month"), HasSubstr("141 rows")));
 }
 
 TEST_F(EconVerb, Html) {
-  for (const char* verb : {"cost", "compare", "roi", "human", "breakeven", "tornado", "mc --draws 200", "curve", "market", "audit"}) {
+  for (const char* verb : {"cost",
+                           "compare",
+                           "roi",
+                           "human",
+                           "breakeven",
+                           "tornado",
+                           "mc --draws 200",
+                           "curve",
+                           "market",
+                           "audit"}) {
     const std::string path = folder_ + "/page.html";
     const Outcome outcome = econ(fmt::format("{} --html {}", verb, path));
     ASSERT_EQ(outcome.exit_code, 0) << verb << outcome.output;
     std::ifstream in(path);
     const std::string page{std::istreambuf_iterator<char>(in), {}};
-    EXPECT_THAT(page, AllOf(HasSubstr("<!doctype html>"), HasSubstr("</html>"), Not(HasSubstr("<script")), Not(HasSubstr("nan")))) << verb;
+    EXPECT_THAT(page,
+                AllOf(HasSubstr("<!doctype html>"),
+                      HasSubstr("</html>"),
+                      Not(HasSubstr("<script")),
+                      Not(HasSubstr("nan"))))
+        << verb;
   }
   EXPECT_EQ(econ("roi --html " + folder_ + "/none/page.html").exit_code, 1);
 }
@@ -204,7 +239,8 @@ TEST_F(EconVerb, ErrorsNameTheLineAndTheForm) {
   const std::string unit = file("unit.toml", "[project]\ninvestment = 500000\n");
   const Outcome outcome = econ("roi " + unit);
   EXPECT_EQ(outcome.exit_code, 3);
-  EXPECT_THAT(outcome.output, AllOf(HasSubstr("unit.toml:2: "), HasSubstr("investment = \"500000 USD\"")));
+  EXPECT_THAT(outcome.output,
+              AllOf(HasSubstr("unit.toml:2: "), HasSubstr("investment = \"500000 USD\"")));
   EXPECT_EQ(econ("roi " + file("empty.toml", "")).exit_code, 3);
   EXPECT_EQ(econ("roi " + folder_).exit_code, 3);
   EXPECT_THAT(econ("roi enterprize").output, HasSubstr("did you mean enterprise?"));
@@ -224,7 +260,9 @@ TEST_F(EconVerb, ScenariosToBeginWith) {
   EXPECT_THAT(econ("scenarios").output, AllOf(HasSubstr("toast"), HasSubstr("cost-path")));
   const Outcome toast = econ("scenarios toast");
   EXPECT_EQ(toast.exit_code, 0);
-  EXPECT_EQ(econ("roi " + file("own.toml", toast.output) + " --json | grep -v '\"scenario\"'").output, econ("roi toast --json | grep -v '\"scenario\"'").output);
+  EXPECT_EQ(
+      econ("roi " + file("own.toml", toast.output) + " --json | grep -v '\"scenario\"'").output,
+      econ("roi toast --json | grep -v '\"scenario\"'").output);
   EXPECT_EQ(econ("scenarios none").exit_code, 2);
 }
 

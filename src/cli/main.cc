@@ -6,8 +6,8 @@
 #include <new>
 
 #include "base/lost_pages.h"
-#include "base/utf8.h"
 #include "base/nearest.h"
+#include "base/utf8.h"
 #include "cli/output.h"
 #include "cli/verbs.h"
 #include "cli/version.h"

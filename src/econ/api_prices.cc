@@ -15,7 +15,9 @@ constexpr std::string_view kForm =
     R"(each [[model]] needs name, input = "0.15 USD/input_Mtok" and output = "0.6 USD/output_Mtok" (and may have cached = "0.075 USD/cached_Mtok" and provider))";
 
 template <class Price>
-Result<Price> read_price(const toml::node& node, std::string_view key, const std::string& currency) {
+Result<Price> read_price(const toml::node& node,
+                         std::string_view key,
+                         const std::string& currency) {
   if (!node.is_string()) return bad_input("{} has no unit; {}", key, kForm);
   FARTHING_TRY(const Amount amount, parse_amount(node.value_or(std::string_view()), currency));
   if (amount.dim != Price::kDim)
@@ -75,7 +77,8 @@ Result<PriceTable> parse_prices(std::string_view toml, const std::string& name) 
   const toml::array* models = root["model"].as_array();
   if (!models || models->empty() || !models->is_array_of_tables())
     return bad_input("{}: has no [[model]]; {}", name, kForm);
-  if (models->size() > kMostModels) return bad_input("{}: {} models are too many", name, models->size());
+  if (models->size() > kMostModels)
+    return bad_input("{}: {} models are too many", name, models->size());
   for (const toml::node& node : *models) {
     Result<ApiPrice> model = read_model(*node.as_table(), table.currency);
     if (!model)

@@ -43,7 +43,8 @@ Result<Range> recompute(const AuditRow& row) {
   Range range{std::numeric_limits<double>::infinity(), -std::numeric_limits<double>::infinity()};
   for (size_t corner = 0; corner < size_t{1} << inputs.size(); ++corner) {
     std::map<std::string, Amount> names;
-    for (size_t i = 0; i < inputs.size(); ++i) names[inputs[i].first] = inputs[i].second[corner >> i & 1];
+    for (size_t i = 0; i < inputs.size(); ++i)
+      names[inputs[i].first] = inputs[i].second[corner >> i & 1];
     FARTHING_TRY(const Amount value, evaluate(row.formula, names));
     if (value.dim != unit.dim) {
       return bad_input("the formula comes to {}, not to {}", dim_name(value.dim, "USD"), row.unit);
@@ -56,7 +57,8 @@ Result<Range> recompute(const AuditRow& row) {
 
 Result<AuditRow> read_row(const Json& json) {
   const auto text = [&](const char* key) {
-    return json.contains(key) && json[key].is_string() ? json[key].get<std::string>() : std::string();
+    return json.contains(key) && json[key].is_string() ? json[key].get<std::string>()
+                                                       : std::string();
   };
   AuditRow row{.id = text("id"),
                .section = text("section"),
@@ -71,14 +73,16 @@ Result<AuditRow> read_row(const Json& json) {
   if (text("kind") != (row.computed() ? "computed" : "judged"))
     return bad_input("row {}: kind is computed with a formula, else judged", row.id);
   if (json.contains("verdicts") && json["verdicts"].is_array()) {
-    for (const Json& word : json["verdicts"]) row.verdicts.push_back(word.is_string() ? word.get<std::string>() : "");
+    for (const Json& word : json["verdicts"])
+      row.verdicts.push_back(word.is_string() ? word.get<std::string>() : "");
   }
   if (row.verdicts.empty() || !std::ranges::all_of(row.verdicts, is_verdict))
     return bad_input("row {}: verdicts must be words of the list", row.id);
   if (!row.computed()) return row;
   row.pinned = range_of(json.value("our_value", Json()));
   const Json tolerance = json.value("tol", Json());
-  if (!row.pinned || !tolerance.is_number()) return bad_input("row {}: our_value and tol must be given", row.id);
+  if (!row.pinned || !tolerance.is_number())
+    return bad_input("row {}: our_value and tol must be given", row.id);
   row.tolerance = tolerance.get<double>();
   Result<Range> ours = recompute(row);
   if (!ours) return std::move(ours).error().in("row " + row.id);

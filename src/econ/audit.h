@@ -19,13 +19,13 @@ struct Range {
 
 struct AuditRow {
   std::string id, section, chapter_expr;
-  Json chapter_value;   // a number, [low, high], or null: it gives none
-  std::string unit;     // of chapter_value and our_value
-  std::string formula;  // of a computed row; empty: judged
-  Json inputs;          // by name: "NUMBER UNIT", or two of them: from, to
+  Json chapter_value;           // a number, [low, high], or null: it gives none
+  std::string unit;             // of chapter_value and our_value
+  std::string formula;          // of a computed row; empty: judged
+  Json inputs;                  // by name: "NUMBER UNIT", or two of them: from, to
   std::optional<Range> pinned;  // our_value as the file has it
   std::optional<Range> ours;    // as it comes out now
-  double tolerance = 0;  // relative; within it the chapter's figure is ours
+  double tolerance = 0;         // relative; within it the chapter's figure is ours
   std::vector<std::string> verdicts;
   std::string reason;
   bool computed() const { return !formula.empty(); }

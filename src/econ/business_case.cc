@@ -44,17 +44,21 @@ Result<QueryTokens> query_tokens(const Scenario& scenario) {
   FARTHING_TRY(const Input input, scenario.need<Input>("traffic.input_tokens"));
   FARTHING_TRY(const Output output, scenario.need<Output>("traffic.output_tokens"));
   const Cached cached = scenario.get<Cached>("traffic.cached_tokens").value_or(Cached{});
-  QueryTokens query{.input = input * Requests{1}, .cached = cached * Requests{1}, .output = output * Requests{1}};
+  QueryTokens query{
+      .input = input * Requests{1}, .cached = cached * Requests{1}, .output = output * Requests{1}};
   if (!(query.input.value + query.output.value > 0))
-    return bad_input("{}: a query has no tokens: traffic.input_tokens and output_tokens are both 0", scenario.name());
+    return bad_input("{}: a query has no tokens: traffic.input_tokens and output_tokens are both 0",
+                     scenario.name());
   return query;
 }
 
 Result<MachinePrice> machine_price(const Scenario& scenario) {
   const MoneyRate other = scenario.get<MoneyRate>("machine.other").value_or(MoneyRate{});
   const People staff = scenario.get<People>("machine.staff").value_or(People{});
-  if (staff > People{} && !scenario.has("machine.staff_cost")) return scenario.missing("machine.staff_cost");
-  const MoneyRate extra = other + staff * scenario.get<Salary>("machine.staff_cost").value_or(Salary{});
+  if (staff > People{} && !scenario.has("machine.staff_cost"))
+    return scenario.missing("machine.staff_cost");
+  const MoneyRate extra =
+      other + staff * scenario.get<Salary>("machine.staff_cost").value_or(Salary{});
   if (scenario.has("machine.rent") && scenario.has("machine.purchase")) {
     return bad_input("{}: machine.rent and machine.purchase exclude each other: leave one out",
                      scenario.find("machine.purchase")->where);
@@ -99,7 +103,8 @@ Result<Fleet> plan_fleet(const Scenario& scenario, const MachinePrice& price) {
     // A hair less than a whole machine more is rounding.
     fleet.n_machines = std::max(1.0, std::ceil(*queries / (fleet.one * planned) - 1e-9));
     if (!(fleet.n_machines <= kMostMachines))
-      return bad_input("{}: that traffic would take {:.3g} machines", scenario.name(), fleet.n_machines);
+      return bad_input(
+          "{}: that traffic would take {:.3g} machines", scenario.name(), fleet.n_machines);
     fleet.machine.utilisation = std::min(1.0, *queries / (fleet.one * fleet.n_machines));
   }
   fleet.cost = rate_of(fleet.machine) * fleet.n_machines;
@@ -109,14 +114,18 @@ Result<Fleet> plan_fleet(const Scenario& scenario, const MachinePrice& price) {
 }
 
 Result<QueryCost> query_cost(const Scenario& scenario, const std::string& way) {
-  const std::string cost = way + ".cost_per_query", price = way + ".price", input = way + ".input_price",
-                    output = way + ".output_price", saving = "after.saving";
+  const std::string cost = way + ".cost_per_query", price = way + ".price",
+                    input = way + ".input_price", output = way + ".output_price",
+                    saving = "after.saving";
   const bool is_after = way == "after";
-  const bool by_kind = scenario.has(input) || scenario.has(output) || scenario.has(way + ".cached_price");
-  const int n_ways = scenario.has(cost) + scenario.has(price) + by_kind + (is_after && scenario.has(saving));
+  const bool by_kind =
+      scenario.has(input) || scenario.has(output) || scenario.has(way + ".cached_price");
+  const int n_ways =
+      scenario.has(cost) + scenario.has(price) + by_kind + (is_after && scenario.has(saving));
   if (n_ways > 1) {
     return bad_input(
-        "{}: what a query costs {} is given more than once (cost_per_query, price, input_price with "
+        "{}: what a query costs {} is given more than once (cost_per_query, price, input_price "
+        "with "
         "output_price{}): leave one",
         scenario.name(),
         way,
@@ -126,7 +135,9 @@ Result<QueryCost> query_cost(const Scenario& scenario, const std::string& way) {
   if (const auto per_token = scenario.get<TokenPrice>(price)) {
     FARTHING_TRY(const Tokens tokens, all_query_tokens(scenario));
     return QueryCost{*per_token * tokens / Requests{1},
-                     fmt::format("{:.6g} tok/query at {}", tokens.value, scenario.shown(*scenario.find(price), per_token->value))};
+                     fmt::format("{:.6g} tok/query at {}",
+                                 tokens.value,
+                                 scenario.shown(*scenario.find(price), per_token->value))};
   }
   if (by_kind) {
     FARTHING_TRY(const Money money, priced_by_kind(scenario, way));
@@ -135,12 +146,16 @@ Result<QueryCost> query_cost(const Scenario& scenario, const std::string& way) {
   if (is_after && scenario.has(saving)) {
     FARTHING_TRY(const QueryCost before, query_cost(scenario, "before"));
     const double saved = scenario.number(saving, 0);
-    return QueryCost{before.price * (1 - saved), fmt::format("{:.6g} % less than before", saved * 100)};
+    return QueryCost{before.price * (1 - saved),
+                     fmt::format("{:.6g} % less than before", saved * 100)};
   }
   if (is_after && scenario.has_table("machine")) {
     FARTHING_TRY(const Fleet fleet, plan_fleet(scenario));
     return QueryCost{fleet.per_query,
-                     fmt::format("{} machine{}, {:.1f} % busy", fleet.n_machines, fleet.n_machines == 1 ? "" : "s", fleet.machine.utilisation * 100)};
+                     fmt::format("{} machine{}, {:.1f} % busy",
+                                 fleet.n_machines,
+                                 fleet.n_machines == 1 ? "" : "s",
+                                 fleet.machine.utilisation * 100)};
   }
   if (!is_after && scenario.has_table("human")) {
     FARTHING_TRY(const HumanWork human, human_work(scenario));

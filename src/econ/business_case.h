@@ -13,13 +13,13 @@ namespace farthing {
 
 // The machines that answer a scenario's traffic: whole ones, bought for the busiest hour.
 struct Fleet {
-  WorkingMachine machine;   // its utilisation is what the traffic comes to
+  WorkingMachine machine;  // its utilisation is what the traffic comes to
   QueryTokens query;
-  RequestRate one;          // what one machine answers while it is busy all the time
+  RequestRate one;  // what one machine answers while it is busy all the time
   double n_machines = 1;
-  RequestRate queries;      // the traffic; 0: not given, one machine at its planned utilisation
-  MoneyRate cost;           // of all of them
-  RequestPrice per_query;   // reserved
+  RequestRate queries;     // the traffic; 0: not given, one machine at its planned utilisation
+  MoneyRate cost;          // of all of them
+  RequestPrice per_query;  // reserved
   RequestPrice per_query_used;
 };
 Result<MachinePrice> machine_price(const Scenario& scenario);
@@ -40,8 +40,8 @@ Result<QueryCost> query_cost(const Scenario& scenario, const std::string& way);
 struct BusinessCase {
   RequestRate queries;
   QueryCost before, after;
-  double resolved = 1;         // part that needs nothing of what was before
-  RequestPrice after_resolved; // with review, and what was before for the rest
+  double resolved = 1;          // part that needs nothing of what was before
+  RequestPrice after_resolved;  // with review, and what was before for the rest
   Project project;
   Returns returns;
 };

@@ -31,7 +31,8 @@ std::vector<Year> years_of(const Project& project) {
   return list;
 }
 
-// When what came in has paid the investment back; `factor` of a year's end is what its money counts.
+// When what came in has paid the investment back; `factor` of a year's end is what its money
+// counts.
 template <class Factor>
 std::optional<Seconds> payback_of(const Project& project, const Factor& factor) {
   if (project.investment <= Money{}) return Seconds{};
@@ -92,12 +93,14 @@ Result<Returns> returns_of(const Project& project) {
   const double most = 1e300;
   FARTHING_TRY_VOID(check("investment", project.investment.value, 0, most, amount));
   FARTHING_TRY_VOID(check("running", (project.running * years(1)).value, 0, most, amount));
-  FARTHING_TRY_VOID(check("benefit", (project.benefit * years(1)).value, -most, most, "must be a number"));
-  FARTHING_TRY_VOID(check("growth", project.growth, -1, 100, "must be from -100 % to 10000 % a year"));
+  FARTHING_TRY_VOID(
+      check("benefit", (project.benefit * years(1)).value, -most, most, "must be a number"));
+  FARTHING_TRY_VOID(
+      check("growth", project.growth, -1, 100, "must be from -100 % to 10000 % a year"));
   FARTHING_TRY_VOID(
       check("discount_rate", project.discount_rate, 0, 100, "must be from 0 % to 10000 % a year"));
-  FARTHING_TRY_VOID(check(
-      "build", in_years(project.build), 0, kMostYears, "must be from 0 to 100 years"));
+  FARTHING_TRY_VOID(
+      check("build", in_years(project.build), 0, kMostYears, "must be from 0 to 100 years"));
   FARTHING_TRY_VOID(check("horizon",
                           in_years(project.horizon),
                           1e-3,
@@ -114,14 +117,13 @@ Result<Returns> returns_of(const Project& project) {
   }
   result.npv = worth - cost;
   if (project.investment > Money{}) {
-    result.roi =
-        (result.benefit - result.running - project.investment) / project.investment;
+    result.roi = (result.benefit - result.running - project.investment) / project.investment;
   }
   if (cost > Money{}) result.bcr = worth / cost;
   result.irr = irr(flows_of(project));
   result.payback = payback_of(project, [](double) { return 1.0; });
-  result.discounted_payback = payback_of(
-      project, [&](double at) { return std::pow(1 + project.discount_rate, -at); });
+  result.discounted_payback =
+      payback_of(project, [&](double at) { return std::pow(1 + project.discount_rate, -at); });
   if (!std::isfinite(result.npv.value) || !std::isfinite(result.benefit.value))
     return usage_error("benefit: it grows beyond what numbers can hold; shorten the horizon");
   return result;

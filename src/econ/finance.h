@@ -28,7 +28,7 @@ Money npv(const std::vector<Flow>& flows, double rate);
 std::optional<double> irr(const std::vector<Flow>& flows);
 
 struct Project {
-  Money investment;  // at the beginning
+  Money investment;   // at the beginning
   MoneyRate benefit;  // in the first year of use
   MoneyRate running;  // what keeping it up costs
   double growth = 0;  // of the benefit, from one year to the next

@@ -72,7 +72,8 @@ TEST(Payback, ByHand) {
 
 TEST(Payback, SpansYears) {
   // 100 a year of 250: in the middle of the third.
-  const Project project{.investment = Money{250}, .benefit = per_year(Money{100}), .horizon = years(4)};
+  const Project project{
+      .investment = Money{250}, .benefit = per_year(Money{100}), .horizon = years(4)};
   EXPECT_NEAR(in_years(*returns(project).payback), 2.5, 1e-12);
 }
 
@@ -110,13 +111,16 @@ TEST(Returns, SayWhichFigureCannotBe) {
     const auto result = returns_of(project);
     return result ? std::string() : result.error().message;
   };
-  const auto has = [](const std::string& text, const char* part) { return text.find(part) != text.npos; };
+  const auto has = [](const std::string& text, const char* part) {
+    return text.find(part) != text.npos;
+  };
   EXPECT_TRUE(has(fault({.investment = Money{-1}, .horizon = years(1)}), "investment"));
   EXPECT_TRUE(has(fault({.horizon = Seconds{}}), "horizon"));
   EXPECT_TRUE(has(fault({.horizon = years(1e9)}), "horizon"));
   EXPECT_TRUE(has(fault({.horizon = years(1), .discount_rate = -0.5}), "discount_rate"));
   EXPECT_TRUE(has(fault({.running = per_year(Money{NAN}), .horizon = years(1)}), "running"));
-  EXPECT_TRUE(has(fault({.benefit = per_year(Money{1e300}), .growth = 99, .horizon = years(100)}), "benefit"));
+  EXPECT_TRUE(has(fault({.benefit = per_year(Money{1e300}), .growth = 99, .horizon = years(100)}),
+                  "benefit"));
 }
 
 TEST(Solve, FindsWhereItTurns) {
@@ -163,7 +167,8 @@ RC_GTEST_PROP(FinanceProperty, NothingIsLost, ()) {
   const Returns r = *returns_of(project);
   const Money sum = r.benefit - r.running - project.investment;
   RC_ASSERT(std::abs((r.npv - sum).value) <= 1e-6 * (1 + std::abs(r.benefit.value)));
-  RC_ASSERT(std::abs((npv(flows_of(project), 0) - sum).value) <= 1e-6 * (1 + std::abs(r.benefit.value)));
+  RC_ASSERT(std::abs((npv(flows_of(project), 0) - sum).value) <=
+            1e-6 * (1 + std::abs(r.benefit.value)));
 }
 
 RC_GTEST_PROP(FinanceProperty, AtItsIrrAProjectIsWorthNothing, ()) {
@@ -178,7 +183,8 @@ RC_GTEST_PROP(FinanceProperty, AtItsIrrAProjectIsWorthNothing, ()) {
 
 RC_GTEST_PROP(FinanceProperty, DiscountingDelaysThePayback, ()) {
   const Returns r = *returns_of(any_project());
-  if (r.discounted_payback) RC_ASSERT(r.payback && *r.payback <= *r.discounted_payback + Seconds{1e-3});
+  if (r.discounted_payback)
+    RC_ASSERT(r.payback && *r.payback <= *r.discounted_payback + Seconds{1e-3});
 }
 
 // What is paid back by instalments at a rate is worth the loan at that rate.
@@ -186,7 +192,8 @@ RC_GTEST_PROP(FinanceProperty, AnAnnuityIsWorthItsLoan, ()) {
   const double rate = *rc::gen::inRange(0, 5000) / 10000.0;
   const int n = *rc::gen::inRange(1, 40);
   std::vector<Flow> flows;
-  for (int i = 1; i <= n; ++i) flows.push_back({1.0 * i, Money{1000 * capital_recovery_factor(rate, n)}});
+  for (int i = 1; i <= n; ++i)
+    flows.push_back({1.0 * i, Money{1000 * capital_recovery_factor(rate, n)}});
   RC_ASSERT(std::abs(npv(flows, rate).value - 1000) < 1e-6);
 }
 

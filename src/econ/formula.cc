@@ -20,9 +20,11 @@ constexpr int kMostDepth = 50;
 using Arguments = std::span<const Amount>;
 
 Result<Project> project_of(Arguments a) {
-  const std::array dims = {Money::kDim, MoneyRate::kDim, MoneyRate::kDim, Seconds::kDim, PerYear::kDim};
+  const std::array dims = {
+      Money::kDim, MoneyRate::kDim, MoneyRate::kDim, Seconds::kDim, PerYear::kDim};
   for (size_t i = 0; i < dims.size(); ++i) {
-    if (a[i].dim != dims[i]) return bad_input("argument {} of a project is in {}", i + 1, dim_name(a[i].dim, "USD"));
+    if (a[i].dim != dims[i])
+      return bad_input("argument {} of a project is in {}", i + 1, dim_name(a[i].dim, "USD"));
   }
   return Project{.investment = Money{a[0].value},
                  .benefit = MoneyRate::of_base_units(a[1].value),
@@ -51,33 +53,80 @@ struct Function {
 };
 
 const std::array kFunctions = {
-    Function{"yearly_growth", 2, false,
+    Function{"yearly_growth",
+             2,
+             false,
              [](Arguments a) -> Result<Amount> {
-               if (a[0].dim != Dim{} || a[1].dim != Seconds::kDim) return bad_input("yearly_growth takes a factor and a time");
+               if (a[0].dim != Dim{} || a[1].dim != Seconds::kDim)
+                 return bad_input("yearly_growth takes a factor and a time");
                return Amount{yearly_growth(a[0].value, in_years(Seconds{a[1].value})), {}};
              }},
-    Function{"elasticity", 2, true, [](Arguments a) -> Result<Amount> { return Amount{elasticity(a[0].value, a[1].value), {}}; }},
-    Function{"spend_factor", 2, true, [](Arguments a) -> Result<Amount> { return Amount{spend_factor(a[0].value, a[1].value), {}}; }},
-    Function{"needed_quantity", 2, true, [](Arguments a) -> Result<Amount> { return Amount{needed_quantity_factor(a[0].value, a[1].value), {}}; }},
-    Function{"power", 2, true, [](Arguments a) -> Result<Amount> { return Amount{std::pow(a[0].value, a[1].value), {}}; }},
-    Function{"fall", 1, true, [](Arguments a) -> Result<Amount> { return Amount{1 - 1 / a[0].value, {}}; }},
-    Function{"roi", 5, false, [](Arguments a) { return of_project(a, [](const Returns& r) { return number_or(r.roi, "ROI"); }); }},
-    Function{"irr", 5, false, [](Arguments a) { return of_project(a, [](const Returns& r) { return number_or(r.irr, "IRR"); }); }},
-    Function{"npv", 5, false, [](Arguments a) { return of_project(a, [](const Returns& r) -> Result<Amount> { return Amount{r.npv.value, Money::kDim}; }); }},
-    Function{"payback", 5, false,
+    Function{"elasticity",
+             2,
+             true,
+             [](Arguments a) -> Result<Amount> {
+               return Amount{elasticity(a[0].value, a[1].value), {}};
+             }},
+    Function{"spend_factor",
+             2,
+             true,
+             [](Arguments a) -> Result<Amount> {
+               return Amount{spend_factor(a[0].value, a[1].value), {}};
+             }},
+    Function{"needed_quantity",
+             2,
+             true,
+             [](Arguments a) -> Result<Amount> {
+               return Amount{needed_quantity_factor(a[0].value, a[1].value), {}};
+             }},
+    Function{
+        "power",
+        2,
+        true,
+        [](Arguments a) -> Result<Amount> { return Amount{std::pow(a[0].value, a[1].value), {}}; }},
+    Function{"fall",
+             1,
+             true,
+             [](Arguments a) -> Result<Amount> { return Amount{1 - 1 / a[0].value, {}}; }},
+    Function{"roi",
+             5,
+             false,
+             [](Arguments a) {
+               return of_project(a, [](const Returns& r) { return number_or(r.roi, "ROI"); });
+             }},
+    Function{"irr",
+             5,
+             false,
+             [](Arguments a) {
+               return of_project(a, [](const Returns& r) { return number_or(r.irr, "IRR"); });
+             }},
+    Function{"npv",
+             5,
+             false,
+             [](Arguments a) {
+               return of_project(a, [](const Returns& r) -> Result<Amount> {
+                 return Amount{r.npv.value, Money::kDim};
+               });
+             }},
+    Function{"payback",
+             5,
+             false,
              [](Arguments a) {
                return of_project(a, [](const Returns& r) -> Result<Amount> {
                  if (!r.payback) return bad_input("it isn't paid back within the horizon");
                  return Amount{r.payback->value, Seconds::kDim};
                });
              }},
-    Function{"human_cost", 3, false,
+    Function{"human_cost",
+             3,
+             false,
              [](Arguments a) -> Result<Amount> {
                if (a[0].dim != Salary::kDim || a[1].dim != WorkRate::kDim || a[2].dim != Dim{})
                  return bad_input("human_cost takes a salary, queries and working days");
-               const RequestPrice price = cost_per_query({.salary = Salary::of_base_units(a[0].value),
-                                                          .queries = WorkRate::of_base_units(a[1].value),
-                                                          .working_days = a[2].value});
+               const RequestPrice price =
+                   cost_per_query({.salary = Salary::of_base_units(a[0].value),
+                                   .queries = WorkRate::of_base_units(a[1].value),
+                                   .working_days = a[2].value});
                return Amount{price.value, RequestPrice::kDim};
              }},
 };
@@ -85,7 +134,8 @@ const std::array kFunctions = {
 // Recursive descent; each function takes what it names off the front of rest_.
 class Evaluator {
  public:
-  Evaluator(std::string_view text, const std::map<std::string, Amount>& names) : rest_(text), names_(names) {}
+  Evaluator(std::string_view text, const std::map<std::string, Amount>& names)
+      : rest_(text), names_(names) {}
 
   Result<Amount> all() {
     FARTHING_TRY(const Amount value, sum());
@@ -110,7 +160,8 @@ class Evaluator {
       const double sign = take() == '+' ? 1 : -1;
       FARTHING_TRY(const Amount right, product());
       if (left.dim != right.dim)
-        return bad_input("{} and {} don't add up", dim_name(left.dim, "USD"), dim_name(right.dim, "USD"));
+        return bad_input(
+            "{} and {} don't add up", dim_name(left.dim, "USD"), dim_name(right.dim, "USD"));
       left.value += sign * right.value;
     }
     return left;
@@ -154,7 +205,8 @@ class Evaluator {
       return Amount{std::strtod(word.c_str(), nullptr), {}};
     }
     if (!is_name(c)) return bad_input("\"{}\" begins no figure", printable(rest_));
-    const std::string word = take_while([&](char x) { return is_name(x) || (x >= '0' && x <= '9'); });
+    const std::string word =
+        take_while([&](char x) { return is_name(x) || (x >= '0' && x <= '9'); });
     if (peek() == '(') return call(word);
     const auto at = names_.find(word);
     if (at == names_.end()) return bad_input("there is no input {}", word);
@@ -197,7 +249,8 @@ class Evaluator {
 
 Result<Amount> evaluate(std::string_view formula, const std::map<std::string, Amount>& names) {
   FARTHING_TRY(const Amount value, Evaluator(formula, names).all());
-  if (!std::isfinite(value.value)) return bad_input("{} comes to no finite number", printable(formula));
+  if (!std::isfinite(value.value))
+    return bad_input("{} comes to no finite number", printable(formula));
   return value;
 }
 

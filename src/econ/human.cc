@@ -6,7 +6,8 @@ namespace farthing {
 namespace {
 
 Status in_range(const char* name, double value, double least, bool or_equal, double most) {
-  if (std::isfinite(value) && (value > least || (or_equal && value == least)) && value <= most) return {};
+  if (std::isfinite(value) && (value > least || (or_equal && value == least)) && value <= most)
+    return {};
   return usage_error("{} = {}: must be {} {}{}",
                      name,
                      value,

@@ -45,8 +45,7 @@ Result<MachinePrice> owned(const std::string& currency, const Ownership& machine
   if (!(machine.availability > 0 && machine.availability <= 1))
     return usage_error("availability = {}: must be above 0 and at most 1", machine.availability);
   const double r = machine.discount_rate;
-  const Money paid =
-      machine.purchase * (1 - machine.residual * std::pow(1 + r, -machine.years));
+  const Money paid = machine.purchase * (1 - machine.residual * std::pow(1 + r, -machine.years));
   const MoneyRate capital = per_year(paid * capital_recovery_factor(r, machine.years));
   const auto with_power = [&](Watts power) {
     return (capital + machine.other) / machine.availability +

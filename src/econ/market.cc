@@ -29,7 +29,9 @@ double needed_quantity_factor(double price_factor, double spend_factor) {
 std::vector<PricePoint> price_points(const PricePath& path, double end_year) {
   std::vector<PricePoint> points;
   for (double year = path.start_year; year <= end_year; year = std::floor(year) + 1) {
-    const auto at = [&](double factor) { return path.price / std::pow(factor, year - path.start_year); };
+    const auto at = [&](double factor) {
+      return path.price / std::pow(factor, year - path.start_year);
+    };
     const auto [low, high] = std::minmax(at(path.factor_low), at(path.factor_high));
     points.push_back({.year = year, .price = at(path.factor), .low = low, .high = high});
   }
@@ -50,7 +52,8 @@ Result<PricePath> fit_path(const std::vector<YearPrice>& prices) {
     xy += (p.year - mean_x) * (std::log(p.price) - mean_y);
   }
   if (prices.size() < 3 || !(xx > 1e-9))
-    return bad_input("a path can't be fitted to {} prices: give three of different years", prices.size());
+    return bad_input("a path can't be fitted to {} prices: give three of different years",
+                     prices.size());
   const double slope = xy / xx;
   double squares = 0;
   for (const YearPrice& p : prices) {

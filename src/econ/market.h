@@ -35,10 +35,9 @@ struct PricePoint {
 // At start_year, and at each whole year after it up to end_year.
 std::vector<PricePoint> price_points(const PricePath& path, double end_year);
 
-
-// A path through prices of several years: least squares of ln(price) over years, its bounds those of
-// the slope at 95 % (Student's t); it starts at the last year, on the line. kBadInput with less than
-// three prices (all above 0) or years that don't differ.
+// A path through prices of several years: least squares of ln(price) over years, its bounds those
+// of the slope at 95 % (Student's t); it starts at the last year, on the line. kBadInput with less
+// than three prices (all above 0) or years that don't differ.
 struct YearPrice {
   double year = 0;
   double price = 0;

@@ -41,14 +41,16 @@ RC_GTEST_PROP(MarketProperty, GrowthCompounds, ()) {
 }
 
 TEST(PricePath, ByHand) {
-  const auto points = price_points({.start_year = 2025, .price = 8, .factor = 2, .factor_low = 1, .factor_high = 4}, 2027);
+  const auto points = price_points(
+      {.start_year = 2025, .price = 8, .factor = 2, .factor_low = 1, .factor_high = 4}, 2027);
   ASSERT_EQ(points.size(), 3u);
   EXPECT_EQ(points[2].year, 2027);
   EXPECT_DOUBLE_EQ(points[2].price, 2);
   EXPECT_DOUBLE_EQ(points[2].low, 0.5);
   EXPECT_DOUBLE_EQ(points[2].high, 8);
   // From the middle of a year on to the whole ones.
-  const auto middle = price_points({.start_year = 2025.5, .price = 8, .factor = 4, .factor_low = 4, .factor_high = 4}, 2026);
+  const auto middle = price_points(
+      {.start_year = 2025.5, .price = 8, .factor = 4, .factor_low = 4, .factor_high = 4}, 2026);
   ASSERT_EQ(middle.size(), 2u);
   EXPECT_NEAR(middle[1].price, 4, 1e-12);
 }

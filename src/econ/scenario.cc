@@ -26,69 +26,229 @@ constexpr bool kAbove = true;
 constexpr double kAny = 1e300;
 
 constexpr std::array kInputs = {
-    InputSpec{"traffic.queries", RequestRate::kDim, 0, kAny, kAbove, "500000 query/day", "What is asked"},
-    InputSpec{"traffic.growth", PerYear::kDim, -100, 1000, false, "10 %/year", "Of the queries, from year to year"},
-    InputSpec{"traffic.peak", kRatio, 1, 1000, false, "3 x", "Busiest hour by the mean; machines are bought for it"},
+    InputSpec{
+        "traffic.queries", RequestRate::kDim, 0, kAny, kAbove, "500000 query/day", "What is asked"},
+    InputSpec{"traffic.growth",
+              PerYear::kDim,
+              -100,
+              1000,
+              false,
+              "10 %/year",
+              "Of the queries, from year to year"},
+    InputSpec{"traffic.peak",
+              kRatio,
+              1,
+              1000,
+              false,
+              "3 x",
+              "Busiest hour by the mean; machines are bought for it"},
     InputSpec{"traffic.users", People::kDim, 0, kAny, kAbove, "10000 user", "Who ask"},
-    InputSpec{"traffic.tokens", Tokens::kDim - Requests::kDim, 0, 1e9, false, "1000 tok/query", "All tokens of a query, where they cost alike"},
-    InputSpec{"traffic.input_tokens", InputTokens::kDim - Requests::kDim, 0, 1e9, false, "800 input_tok/query", "Prompt tokens that must be computed"},
-    InputSpec{"traffic.cached_tokens", CachedTokens::kDim - Requests::kDim, 0, 1e9, false, "200 cached_tok/query", "Prompt tokens that are stored already"},
-    InputSpec{"traffic.output_tokens", OutputTokens::kDim - Requests::kDim, 0, 1e9, false, "200 output_tok/query", "Tokens of an answer"},
+    InputSpec{"traffic.tokens",
+              Tokens::kDim - Requests::kDim,
+              0,
+              1e9,
+              false,
+              "1000 tok/query",
+              "All tokens of a query, where they cost alike"},
+    InputSpec{"traffic.input_tokens",
+              InputTokens::kDim - Requests::kDim,
+              0,
+              1e9,
+              false,
+              "800 input_tok/query",
+              "Prompt tokens that must be computed"},
+    InputSpec{"traffic.cached_tokens",
+              CachedTokens::kDim - Requests::kDim,
+              0,
+              1e9,
+              false,
+              "200 cached_tok/query",
+              "Prompt tokens that are stored already"},
+    InputSpec{"traffic.output_tokens",
+              OutputTokens::kDim - Requests::kDim,
+              0,
+              1e9,
+              false,
+              "200 output_tok/query",
+              "Tokens of an answer"},
 
-    InputSpec{"before.cost_per_query", kPerQuery, 0, kAny, false, "2 USD/query", "What a query costs without the project"},
-    InputSpec{"before.price", TokenPrice::kDim, 0, kAny, false, "0.002 USD/ktok", "Or: of any token"},
-    InputSpec{"before.input_price", InputPrice::kDim, 0, kAny, false, "2.5 USD/input_Mtok", "Or: by kind of token"},
+    InputSpec{"before.cost_per_query",
+              kPerQuery,
+              0,
+              kAny,
+              false,
+              "2 USD/query",
+              "What a query costs without the project"},
+    InputSpec{
+        "before.price", TokenPrice::kDim, 0, kAny, false, "0.002 USD/ktok", "Or: of any token"},
+    InputSpec{"before.input_price",
+              InputPrice::kDim,
+              0,
+              kAny,
+              false,
+              "2.5 USD/input_Mtok",
+              "Or: by kind of token"},
     InputSpec{"before.cached_price", CachedPrice::kDim, 0, kAny, false, "1.25 USD/cached_Mtok", ""},
     InputSpec{"before.output_price", OutputPrice::kDim, 0, kAny, false, "10 USD/output_Mtok", ""},
 
-    InputSpec{"after.cost_per_query", kPerQuery, 0, kAny, false, "0.02 USD/query", "What a query costs with the project"},
-    InputSpec{"after.price", TokenPrice::kDim, 0, kAny, false, "0.0002 USD/ktok", "Or: of any token"},
-    InputSpec{"after.input_price", InputPrice::kDim, 0, kAny, false, "0.15 USD/input_Mtok", "Or: by kind of token"},
+    InputSpec{"after.cost_per_query",
+              kPerQuery,
+              0,
+              kAny,
+              false,
+              "0.02 USD/query",
+              "What a query costs with the project"},
+    InputSpec{
+        "after.price", TokenPrice::kDim, 0, kAny, false, "0.0002 USD/ktok", "Or: of any token"},
+    InputSpec{"after.input_price",
+              InputPrice::kDim,
+              0,
+              kAny,
+              false,
+              "0.15 USD/input_Mtok",
+              "Or: by kind of token"},
     InputSpec{"after.cached_price", CachedPrice::kDim, 0, kAny, false, "0.075 USD/cached_Mtok", ""},
     InputSpec{"after.output_price", OutputPrice::kDim, 0, kAny, false, "0.6 USD/output_Mtok", ""},
-    InputSpec{"after.saving", kRatio, 0, 100, false, "90 %", "Or: part of the cost before that is saved"},
-    InputSpec{"after.review", kPerQuery, 0, kAny, false, "0.05 USD/query", "A person's look at answers, spread over all"},
+    InputSpec{
+        "after.saving", kRatio, 0, 100, false, "90 %", "Or: part of the cost before that is saved"},
+    InputSpec{"after.review",
+              kPerQuery,
+              0,
+              kAny,
+              false,
+              "0.05 USD/query",
+              "A person's look at answers, spread over all"},
     InputSpec{"after.acceptance", kRatio, 0, 100, false, "90 %", "Answers that are right"},
-    InputSpec{"after.escalation", kRatio, 0, 100, false, "30 %", "Queries passed on to what answered them before"},
+    InputSpec{"after.escalation",
+              kRatio,
+              0,
+              100,
+              false,
+              "30 %",
+              "Queries passed on to what answered them before"},
 
-    InputSpec{"human.salary", Salary::kDim, 0, kAny, false, "8000 USD/person/month", "With all that comes on top"},
-    InputSpec{"human.queries", WorkRate::kDim, 0, kAny, kAbove, "75 query/person/day", "Of a working day"},
-    InputSpec{"human.working_days", kRatio, 0, 30.4166666667, kAbove, "22 day/month", "Days at work"},
+    InputSpec{"human.salary",
+              Salary::kDim,
+              0,
+              kAny,
+              false,
+              "8000 USD/person/month",
+              "With all that comes on top"},
+    InputSpec{"human.queries",
+              WorkRate::kDim,
+              0,
+              kAny,
+              kAbove,
+              "75 query/person/day",
+              "Of a working day"},
+    InputSpec{
+        "human.working_days", kRatio, 0, 30.4166666667, kAbove, "22 day/month", "Days at work"},
 
-    InputSpec{"machine.rent", kYearly, 0, kAny, false, "2.5 USD/h", "Of one machine; or else what it costs to own"},
+    InputSpec{"machine.rent",
+              kYearly,
+              0,
+              kAny,
+              false,
+              "2.5 USD/h",
+              "Of one machine; or else what it costs to own"},
     InputSpec{"machine.purchase", Money::kDim, 0, kAny, false, "12000 USD", ""},
     InputSpec{"machine.life", Seconds::kDim, 0, 100, kAbove, "4 year", "Of use"},
     InputSpec{"machine.discount_rate", PerYear::kDim, 0, 1000, false, "8 %/year", ""},
     InputSpec{"machine.residual", kRatio, 0, 100, false, "10 %", "Of the purchase, at the end"},
-    InputSpec{"machine.availability", kRatio, 0, 100, kAbove, "98 %", "Part of the hours that it works"},
+    InputSpec{
+        "machine.availability", kRatio, 0, 100, kAbove, "98 %", "Part of the hours that it works"},
     InputSpec{"machine.idle_power", Watts::kDim, 0, kAny, false, "120 W", ""},
     InputSpec{"machine.busy_power", Watts::kDim, 0, kAny, false, "450 W", ""},
-    InputSpec{"machine.pue", kRatio, 1, 10, false, "1.5 x", "Energy of the room by that of the machine"},
+    InputSpec{
+        "machine.pue", kRatio, 1, 10, false, "1.5 x", "Energy of the room by that of the machine"},
     InputSpec{"machine.electricity", EnergyPrice::kDim, 0, kAny, false, "0.12 USD/kWh", ""},
     InputSpec{"machine.other", kYearly, 0, kAny, false, "600 USD/year", "Space, network, licences"},
-    InputSpec{"machine.staff", People::kDim, 0, kAny, false, "0.05 FTE", "Who keep one machine running"},
+    InputSpec{
+        "machine.staff", People::kDim, 0, kAny, false, "0.05 FTE", "Who keep one machine running"},
     InputSpec{"machine.staff_cost", Salary::kDim, 0, kAny, false, "120000 USD/FTE/year", ""},
-    InputSpec{"machine.prefill", PrefillRate::kDim, 0, kAny, kAbove, "4000 input_tok/s", "Prompts, while it does nothing else"},
-    InputSpec{"machine.decode", DecodeRate::kDim, 0, kAny, kAbove, "900 output_tok/s", "Answers, of all sequences together"},
-    InputSpec{"machine.utilisation", kRatio, 0, 100, kAbove, "35 %", "Most mean load to plan for (default: 1 / traffic.peak)"},
+    InputSpec{"machine.prefill",
+              PrefillRate::kDim,
+              0,
+              kAny,
+              kAbove,
+              "4000 input_tok/s",
+              "Prompts, while it does nothing else"},
+    InputSpec{"machine.decode",
+              DecodeRate::kDim,
+              0,
+              kAny,
+              kAbove,
+              "900 output_tok/s",
+              "Answers, of all sequences together"},
+    InputSpec{"machine.utilisation",
+              kRatio,
+              0,
+              100,
+              kAbove,
+              "35 %",
+              "Most mean load to plan for (default: 1 / traffic.peak)"},
 
-    InputSpec{"project.investment", Money::kDim, 0, kAny, false, "500000 USD", "Paid at the beginning"},
-    InputSpec{"project.running", kYearly, 0, kAny, false, "150000 USD/year", "What keeping it up costs"},
+    InputSpec{
+        "project.investment", Money::kDim, 0, kAny, false, "500000 USD", "Paid at the beginning"},
+    InputSpec{
+        "project.running", kYearly, 0, kAny, false, "150000 USD/year", "What keeping it up costs"},
     InputSpec{"project.build", Seconds::kDim, 0, 1200, false, "2 month", "Before it is of use"},
     InputSpec{"project.horizon", Seconds::kDim, 0, 100, kAbove, "3 year", "Of use"},
     InputSpec{"project.discount_rate", PerYear::kDim, 0, 1000, false, "10 %/year", ""},
 
-    InputSpec{"curve.factor", kRatio, 0, 1e6, kAbove, "3 x", "Prices fall by it each year (default: fitted to the points)"},
+    InputSpec{"curve.factor",
+              kRatio,
+              0,
+              1e6,
+              kAbove,
+              "3 x",
+              "Prices fall by it each year (default: fitted to the points)"},
     InputSpec{"curve.until", kRatio, 1900, 2200, false, "2030", "Last year"},
 
     InputSpec{"market.from", kRatio, 1900, 2200, false, "2023", "Base year"},
     InputSpec{"market.until", kRatio, 1900, 2200, false, "2030", "Last year"},
-    InputSpec{"market.training_from", kYearly, 0, kAny, kAbove, "100e9 USD/year", "Spent on training in the base year"},
-    InputSpec{"market.training_until", kYearly, 0, kAny, kAbove, "250e9 USD/year", "And in the last year"},
-    InputSpec{"market.inference_from", kYearly, 0, kAny, kAbove, "4e9 USD/year", "Spent on inference in the base year"},
-    InputSpec{"market.inference_until", kYearly, 0, kAny, kAbove, "1e12 USD/year", "And in the last year"},
-    InputSpec{"market.price_factor", kRatio, 0, 1e6, kAbove, "14 %", "Price in the last year by that of the base year"},
-    InputSpec{"market.elasticity", kRatio, -10, 10, false, "-1.2 x", "Of demand: change of quantity per change of price, in logarithms"},
+    InputSpec{"market.training_from",
+              kYearly,
+              0,
+              kAny,
+              kAbove,
+              "100e9 USD/year",
+              "Spent on training in the base year"},
+    InputSpec{"market.training_until",
+              kYearly,
+              0,
+              kAny,
+              kAbove,
+              "250e9 USD/year",
+              "And in the last year"},
+    InputSpec{"market.inference_from",
+              kYearly,
+              0,
+              kAny,
+              kAbove,
+              "4e9 USD/year",
+              "Spent on inference in the base year"},
+    InputSpec{"market.inference_until",
+              kYearly,
+              0,
+              kAny,
+              kAbove,
+              "1e12 USD/year",
+              "And in the last year"},
+    InputSpec{"market.price_factor",
+              kRatio,
+              0,
+              1e6,
+              kAbove,
+              "14 %",
+              "Price in the last year by that of the base year"},
+    InputSpec{"market.elasticity",
+              kRatio,
+              -10,
+              10,
+              false,
+              "-1.2 x",
+              "Of demand: change of quantity per change of price, in logarithms"},
 };
 
 const InputSpec* find_spec(std::string_view key) {
@@ -113,7 +273,8 @@ std::string in_currency(std::string_view form, std::string_view currency) {
 
 std::string unit_of(const InputSpec& spec, std::string_view currency) {
   const size_t space = spec.form.find(' ');
-  return space == spec.form.npos ? std::string() : in_currency(spec.form.substr(space + 1), currency);
+  return space == spec.form.npos ? std::string()
+                                 : in_currency(spec.form.substr(space + 1), currency);
 }
 
 std::string quoted_form(const InputSpec& spec, std::string_view currency) {
@@ -127,7 +288,8 @@ Result<double> read_value(const InputSpec& spec, std::string_view text, std::str
   FARTHING_TRY(const Amount amount, parse_amount(text, currency));
   if (amount.dim != spec.dim) {
     if (amount.dim == Dim{})
-      return bad_input("{} = {} has no unit: write {}", spec.key, printable(text), quoted_form(spec, currency));
+      return bad_input(
+          "{} = {} has no unit: write {}", spec.key, printable(text), quoted_form(spec, currency));
     return bad_input("{} = \"{}\" is in {}, which can't stand for {}: write {}",
                      spec.key,
                      printable(text),
@@ -183,7 +345,8 @@ class ScenarioReader {
                        scenario_.name_);
     }
     // First: figures are read in it.
-    if (const toml::node* currency = root.get("currency")) FARTHING_TRY_VOID(read_currency(*currency));
+    if (const toml::node* currency = root.get("currency"))
+      FARTHING_TRY_VOID(read_currency(*currency));
     for (const auto& [key, node] : root) FARTHING_TRY_VOID(read_top(std::string(key.str()), node));
     std::ranges::stable_sort(scenario_.figures_, {}, [](const Figure& f) { return f.spec; });
     FARTHING_TRY_VOID(scenario_.check());
@@ -197,8 +360,10 @@ class ScenarioReader {
 
   Status read_currency(const toml::node& node) {
     const std::string code = node.value_or(std::string());
-    const bool good = code.size() == 3 && std::ranges::all_of(code, [](char c) { return c >= 'A' && c <= 'Z'; });
-    if (!good) return bad_input("{}: currency must be three capital letters: currency = \"USD\"", at(node));
+    const bool good =
+        code.size() == 3 && std::ranges::all_of(code, [](char c) { return c >= 'A' && c <= 'Z'; });
+    if (!good)
+      return bad_input("{}: currency must be three capital letters: currency = \"USD\"", at(node));
     scenario_.currency_ = code;
     return {};
   }
@@ -217,7 +382,8 @@ class ScenarioReader {
       if (list->size() > (key == "points" ? kMostPoints : kMostCorrelations))
         return bad_input("{}: {} entries are too many", at(node), list->size());
       for (const toml::node& entry : *list) {
-        FARTHING_TRY_VOID(key == "points" ? read_point(*entry.as_table()) : read_correlation(*entry.as_table()));
+        FARTHING_TRY_VOID(key == "points" ? read_point(*entry.as_table())
+                                          : read_correlation(*entry.as_table()));
       }
       return {};
     }
@@ -246,10 +412,11 @@ class ScenarioReader {
       names.emplace_back(spec.key.substr(0, spec.key.find('.')));
     }
     const std::string best = nearest(key, names);
-    return bad_input("{}: there is no input {}{}",
-                     at(node),
-                     printable(key),
-                     best.empty() ? "; docs/economics.md lists them" : ": did you mean " + best + "?");
+    return bad_input(
+        "{}: there is no input {}{}",
+        at(node),
+        printable(key),
+        best.empty() ? "; docs/economics.md lists them" : ": did you mean " + best + "?");
   }
 
   // "NUMBER UNIT", or a bare number where there is no unit.
@@ -323,7 +490,8 @@ class ScenarioReader {
         if (!amount) return Error(amount.error()).in(at(node));
         if (amount->dim != TokenPrice::kDim)
           return bad_input("{}: price must be in {}/tok; {}", at(node), scenario_.currency_, form);
-        if (!(amount->value > 0)) return bad_input("{}: price must be more than zero; {}", at(node), form);
+        if (!(amount->value > 0))
+          return bad_input("{}: price must be more than zero; {}", at(node), form);
         point.price = TokenPrice::of_base_units(amount->value);
       } else if (name == "label" && node.is_string()) {
         point.label = node.value_or(std::string());
@@ -365,12 +533,14 @@ Result<Scenario> Scenario::parse(std::string_view toml, const std::string& name)
 Status Scenario::set(std::string_view assignment) {
   const size_t equals = assignment.find('=');
   if (equals == assignment.npos || equals == 0) {
-    return usage_error("--set {}: write --set KEY=VALUE, like --set \"traffic.queries=500000 query/day\"",
-                       printable(assignment));
+    return usage_error(
+        "--set {}: write --set KEY=VALUE, like --set \"traffic.queries=500000 query/day\"",
+        printable(assignment));
   }
   std::string_view key = assignment.substr(0, equals);
   std::string_view text = assignment.substr(equals + 1);
-  if (text.size() >= 2 && text.front() == '"' && text.back() == '"') text = text.substr(1, text.size() - 2);
+  if (text.size() >= 2 && text.front() == '"' && text.back() == '"')
+    text = text.substr(1, text.size() - 2);
   std::string_view bound;
   for (const std::string_view suffix : {".low", ".high"}) {
     if (!key.ends_with(suffix)) continue;
@@ -382,15 +552,17 @@ Status Scenario::set(std::string_view assignment) {
     std::vector<std::string> names;
     for (const InputSpec& input : kInputs) names.emplace_back(input.key);
     const std::string best = nearest(key, names);
-    return usage_error("--set: there is no input {}{}",
-                       printable(key),
-                       best.empty() ? "; docs/economics.md lists them" : ": did you mean " + best + "?");
+    return usage_error(
+        "--set: there is no input {}{}",
+        printable(key),
+        best.empty() ? "; docs/economics.md lists them" : ": did you mean " + best + "?");
   }
   const Result<double> value = read_value(*spec, text, currency_);
   if (!value) return usage_error("--set: {}", value.error().message);
   auto figure = std::ranges::find(figures_, spec, &Figure::spec);
   if (figure == figures_.end()) {
-    if (!bound.empty()) return usage_error("--set {}: give {} itself first", assignment.substr(0, equals), key);
+    if (!bound.empty())
+      return usage_error("--set {}: give {} itself first", assignment.substr(0, equals), key);
     put(key, *value, "--set");
     return {};
   }
@@ -461,7 +633,8 @@ Status Scenario::check() const {
 }
 
 const Figure* Scenario::find(std::string_view key) const {
-  const auto at = std::ranges::find_if(figures_, [&](const Figure& f) { return f.spec->key == key; });
+  const auto at =
+      std::ranges::find_if(figures_, [&](const Figure& f) { return f.spec->key == key; });
   if (at != figures_.end()) return &*at;
   CHECK(find_spec(key) != nullptr);  // a name that nobody can give
   return nullptr;

@@ -19,7 +19,8 @@ Status check_machine(const WorkingMachine& machine) {
   if (!above_zero(machine.decode.value))
     return usage_error("decode = {} tok/s: must be above 0", machine.decode.value);
   if (!above_zero(machine.utilisation) || machine.utilisation > 1)
-    return usage_error("utilisation = {}: must be above 0 and at most 1 (100 %)", machine.utilisation);
+    return usage_error("utilisation = {}: must be above 0 and at most 1 (100 %)",
+                       machine.utilisation);
   return {};
 }
 

@@ -8,15 +8,16 @@
 namespace farthing {
 namespace {
 
-// 3.60 an hour (0.001 a second), 1,000 prompt tokens or 100 answer tokens a second, half of the time
-// busy.
+// 3.60 an hour (0.001 a second), 1,000 prompt tokens or 100 answer tokens a second, half of the
+// time busy.
 WorkingMachine machine() {
   return {.price = *rented("USD", per_hour(Money{3.6})),
           .prefill = InputTokens{1000} / Seconds{1},
           .decode = OutputTokens{100} / Seconds{1},
           .utilisation = 0.5};
 }
-const QueryTokens kQuery{.input = InputTokens{500}, .cached = CachedTokens{300}, .output = OutputTokens{50}};
+const QueryTokens kQuery{
+    .input = InputTokens{500}, .cached = CachedTokens{300}, .output = OutputTokens{50}};
 
 // Used: 0.001 / 1000 = 1e-6 an input token, 1e-5 an output token; reserved: twice that.
 TEST(TokenCost, ByHand) {
@@ -75,13 +76,15 @@ RC_GTEST_PROP(TokenCostProperty, QueriesPayForTheMachine, ()) {
                           .cached = CachedTokens{1.0 * *rc::gen::inRange(0, 10000)},
                           .output = OutputTokens{1.0 + *rc::gen::inRange(0, 1000)}};
   const RequestRate answered = capacity(m, query) * m.utilisation;
-  const MoneyRate paid = answered * (cost_of(token_prices(m, Basis::kReserved), query) / Requests{1});
+  const MoneyRate paid =
+      answered * (cost_of(token_prices(m, Basis::kReserved), query) / Requests{1});
   RC_ASSERT(std::abs(paid / rate_of(m) - 1) < 1e-9);
 }
 
 RC_GTEST_PROP(TokenCostProperty, IdleTimeNeverMakesTokensCheaper, ()) {
   WorkingMachine m = any_machine();
-  const TokenPrices used = token_prices(m, Basis::kUsed), reserved = token_prices(m, Basis::kReserved);
+  const TokenPrices used = token_prices(m, Basis::kUsed),
+                    reserved = token_prices(m, Basis::kReserved);
   RC_ASSERT(reserved.output.value >= used.output.value * (1 - 1e-12));
   RC_ASSERT(reserved.input.value >= used.input.value * (1 - 1e-12));
   m.utilisation = 1;  // the limit: no idle time, one price
@@ -90,7 +93,8 @@ RC_GTEST_PROP(TokenCostProperty, IdleTimeNeverMakesTokensCheaper, ()) {
 }
 
 // What is left at the end is worth its present value: 10,000 over 5 years at 8 %, 20 % left:
-// (10000 - 2000 / 1.469328) * 0.2504565 = 2163.64 a year; with 600 a year more and half of the hours.
+// (10000 - 2000 / 1.469328) * 0.2504565 = 2163.64 a year; with 600 a year more and half of the
+// hours.
 TEST(Ownership, ResidualOtherAndAvailabilityByHand) {
   const auto price = owned("USD",
                            {.purchase = Money{10000},

@@ -106,26 +106,29 @@ std::vector<Swing> tornado(const std::vector<Uncertain>& inputs, const Model& mo
   return swings;
 }
 
-Result<std::vector<std::vector<double>>> draw_inputs(const std::vector<Uncertain>& inputs,
-                                                     const std::vector<RankCorrelation>& correlations,
-                                                     int32_t n,
-                                                     uint64_t seed) {
+Result<std::vector<std::vector<double>>> draw_inputs(
+    const std::vector<Uncertain>& inputs,
+    const std::vector<RankCorrelation>& correlations,
+    int32_t n,
+    uint64_t seed) {
   const size_t width = inputs.size();
   Square factor(width, std::vector<double>(width));
   for (size_t i = 0; i < width; ++i) factor[i][i] = 1;
   for (const RankCorrelation& c : correlations) {
     CHECK(c.a < width && c.b < width);
     if (c.a == c.b || !(std::abs(c.rank) < 1)) {
-      return usage_error("rank correlation {} of {} and {}: must be of two inputs and between -1 and 1",
-                         c.rank,
-                         inputs[c.a].name,
-                         inputs[c.b].name);
+      return usage_error(
+          "rank correlation {} of {} and {}: must be of two inputs and between -1 and 1",
+          c.rank,
+          inputs[c.a].name,
+          inputs[c.b].name);
     }
     // Of the normals beneath (Pearson, 1907).
     factor[c.a][c.b] = factor[c.b][c.a] = 2 * std::sin(std::numbers::pi / 6 * c.rank);
   }
   if (!cholesky(factor))
-    return usage_error("the rank correlations contradict each other: no inputs can have all of them");
+    return usage_error(
+        "the rank correlations contradict each other: no inputs can have all of them");
   std::vector<std::vector<double>> draws(static_cast<size_t>(n), std::vector<double>(width));
   std::vector<double> normals(width);
   for (size_t i = 0; i < draws.size(); ++i) {

@@ -13,7 +13,8 @@ namespace farthing {
 
 enum class Shape {
   kFixed,      // always `value`
-  kPert,       // beta with lowest `low`, likeliest `value`, highest `high`, lambda 4 (Vose, Risk Analysis)
+  kPert,       // beta with lowest `low`, likeliest `value`, highest `high`, lambda 4 (Vose, Risk
+               // Analysis)
   kLognormal,  // 10 % lie below `low`, 10 % above `high`; its median is sqrt(low * high)
 };
 
@@ -40,10 +41,11 @@ struct RankCorrelation {
 };
 
 // By a Gaussian copula. kUsage if the correlations contradict each other.
-Result<std::vector<std::vector<double>>> draw_inputs(const std::vector<Uncertain>& inputs,
-                                                     const std::vector<RankCorrelation>& correlations,
-                                                     int32_t n,
-                                                     uint64_t seed);
+Result<std::vector<std::vector<double>>> draw_inputs(
+    const std::vector<Uncertain>& inputs,
+    const std::vector<RankCorrelation>& correlations,
+    int32_t n,
+    uint64_t seed);
 
 // Linear between order statistics (Hyndman and Fan, type 7); `sorted` isn't empty.
 double percentile(const std::vector<double>& sorted, double percent);

@@ -10,7 +10,8 @@ namespace farthing {
 namespace {
 
 const Uncertain kPert{.name = "a", .low = 0, .value = 0.5, .high = 1, .shape = Shape::kPert};
-const Uncertain kLognormal{.name = "b", .low = 1, .value = 10, .high = 100, .shape = Shape::kLognormal};
+const Uncertain kLognormal{
+    .name = "b", .low = 1, .value = 10, .high = 100, .shape = Shape::kLognormal};
 
 // PERT(0, 1/2, 1) is beta(3, 3): symmetric, so its median is 1/2, and its CDF at 1/4 is
 // 10 x^3 - 15 x^4 + 6 x^5 = 0.103516.
@@ -27,7 +28,11 @@ TEST(Quantile, LognormalByHand) {
 
 RC_GTEST_PROP(UncertaintyProperty, QuantilesRiseWithinTheBounds, ()) {
   const double low = *rc::gen::inRange(-1000, 1000), mode = low + *rc::gen::inRange(0, 1000);
-  const Uncertain input{.name = "x", .low = low, .value = mode, .high = mode + 1 + *rc::gen::inRange(0, 1000), .shape = Shape::kPert};
+  const Uncertain input{.name = "x",
+                        .low = low,
+                        .value = mode,
+                        .high = mode + 1 + *rc::gen::inRange(0, 1000),
+                        .shape = Shape::kPert};
   const double p = *rc::gen::inRange(1, 998) / 1000.0;
   const double at = quantile(input, p), above = quantile(input, p + 0.001);
   RC_ASSERT(input.low <= at && at <= above && above <= input.high);
@@ -35,8 +40,9 @@ RC_GTEST_PROP(UncertaintyProperty, QuantilesRiseWithinTheBounds, ()) {
 
 // 3 a + b / 10: a swings by 3, b by 9.9.
 TEST(Tornado, LargestSwingFirst) {
-  const auto swings = tornado({kPert, {.name = "c", .value = 7}, kLognormal},
-                              [](const std::vector<double>& x) { return 3 * x[0] + x[1] + x[2] / 10; });
+  const auto swings =
+      tornado({kPert, {.name = "c", .value = 7}, kLognormal},
+              [](const std::vector<double>& x) { return 3 * x[0] + x[1] + x[2] / 10; });
   ASSERT_EQ(swings.size(), 2u);  // what is fixed doesn't swing
   EXPECT_EQ(swings[0].input, 2u);
   EXPECT_NEAR(swings[0].at_low, 1.5 + 7 + 0.1, 1e-12);
@@ -51,7 +57,8 @@ std::vector<double> column(const std::vector<std::vector<double>>& draws, size_t
 }
 
 TEST(Draws, SameSeedSameBytes) {
-  const auto a = draw_inputs({kPert, kLognormal}, {}, 1000, 7), b = draw_inputs({kPert, kLognormal}, {}, 1000, 7);
+  const auto a = draw_inputs({kPert, kLognormal}, {}, 1000, 7),
+             b = draw_inputs({kPert, kLognormal}, {}, 1000, 7);
   ASSERT_TRUE(a && b);
   EXPECT_EQ(*a, *b);
   EXPECT_NE(*a, *draw_inputs({kPert, kLognormal}, {}, 1000, 8));

@@ -13,7 +13,8 @@ namespace {
 
 constexpr size_t kMostTextBytes = 200;
 constexpr std::string_view kUnits =
-    "units are USD, ms s min h day week month year, W kW, J kWh, tok ktok Mtok (input_tok, cached_tok, "
+    "units are USD, ms s min h day week month year, W kW, J kWh, tok ktok Mtok (input_tok, "
+    "cached_tok, "
     "output_tok, ...), query, person, % and x, joined by / and *";
 
 struct Named {
@@ -99,8 +100,9 @@ Result<Amount> parse_unit(std::string_view text, std::string_view currency) {
     std::optional<Named> found = find_unit(word);
     if (!found && is_currency(word)) {
       if (word != currency) {
-        return bad_input(
-            "{} among figures in {}: convert it, for one scenario has one currency", word, currency);
+        return bad_input("{} among figures in {}: convert it, for one scenario has one currency",
+                         word,
+                         currency);
       }
       found = Named{word, 1, {.money = 1}};
     }
@@ -116,17 +118,22 @@ Result<Amount> parse_unit(std::string_view text, std::string_view currency) {
 }
 
 Result<Amount> parse_amount(std::string_view text, std::string_view currency) {
-  if (text.size() > kMostTextBytes) return bad_input("a figure of {} bytes is too long", text.size());
+  if (text.size() > kMostTextBytes)
+    return bad_input("a figure of {} bytes is too long", text.size());
   const std::string_view whole = trimmed(text);
   // The number ends where nothing of a number follows; an e is one only before digits.
   size_t end = 0;
-  const auto digit = [&](size_t i) { return i < whole.size() && whole[i] >= '0' && whole[i] <= '9'; };
+  const auto digit = [&](size_t i) {
+    return i < whole.size() && whole[i] >= '0' && whole[i] <= '9';
+  };
   while (end < whole.size()) {
     const char c = whole[end];
-    const bool sign = (c == '-' || c == '+') && (end == 0 || whole[end - 1] == 'e' || whole[end - 1] == 'E');
-    const bool exponent = (c == 'e' || c == 'E') && end > 0 && (digit(end - 1) || whole[end - 1] == '.') &&
-                          (digit(end + 1) || ((end + 1 < whole.size()) &&
-                                              (whole[end + 1] == '-' || whole[end + 1] == '+') && digit(end + 2)));
+    const bool sign =
+        (c == '-' || c == '+') && (end == 0 || whole[end - 1] == 'e' || whole[end - 1] == 'E');
+    const bool exponent =
+        (c == 'e' || c == 'E') && end > 0 && (digit(end - 1) || whole[end - 1] == '.') &&
+        (digit(end + 1) || ((end + 1 < whole.size()) &&
+                            (whole[end + 1] == '-' || whole[end + 1] == '+') && digit(end + 2)));
     const bool gap = c == '_' && end > 0 && digit(end - 1) && digit(end + 1);
     if (!digit(end) && c != '.' && !sign && !exponent && !gap) break;
     ++end;

@@ -21,7 +21,8 @@ struct Amount {
 //   time     ms s min h day week month year     energy  J kWh MWh     power  W kW MW
 //   tokens   tok ktok Mtok, input_tok cached_tok output_tok and their k and M
 //   work     query (request, task)           people  person (user, FTE)
-//   numbers  % x (or nothing)                joined by / and *, from left to right: USD/person/month
+//   numbers  % x (or nothing)                joined by / and *, from left to right:
+//   USD/person/month
 Result<Amount> parse_unit(std::string_view unit, std::string_view currency);
 
 // "NUMBER UNIT"; the number is as C has it, with _ between digits if wanted.

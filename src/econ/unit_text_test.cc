@@ -34,7 +34,9 @@ TEST(UnitText, ByHand) {
   EXPECT_DOUBLE_EQ(base_units("2 kW", Watts::kDim), 2000);
   EXPECT_DOUBLE_EQ(base_units("20 W*h", Joules::kDim), 72000);
   EXPECT_DOUBLE_EQ(base_units("22 day/month", {}), 22 * 12 / 365.0);
-  EXPECT_DOUBLE_EQ(base_units(" 5  USD / person / month ", Dim{.money = 1, .time = -1, .people = -1}), 5 / months(1).value);
+  EXPECT_DOUBLE_EQ(
+      base_units(" 5  USD / person / month ", Dim{.money = 1, .time = -1, .people = -1}),
+      5 / months(1).value);
 }
 
 TEST(UnitText, SaysWhatIsWrong) {
@@ -47,8 +49,23 @@ TEST(UnitText, SaysWhatIsWrong) {
   EXPECT_THAT(fault("5 USD/"), HasSubstr("ends with /"));
   EXPECT_THAT(fault("five USD"), HasSubstr("number"));
   EXPECT_THAT(fault(""), HasSubstr("number"));
-  for (const char* text : {"nan", "inf USD", "-inf", "1e999 USD", "1e308 Mtok", "0x10 USD", "1.2.3 USD", "1,5 USD", "1 000 USD",
-                           "--5", "5 5", "5 USD/0", "e5", ".", "-", "5 \xF0\x9F\x98\x80", "5 USD//tok"})
+  for (const char* text : {"nan",
+                           "inf USD",
+                           "-inf",
+                           "1e999 USD",
+                           "1e308 Mtok",
+                           "0x10 USD",
+                           "1.2.3 USD",
+                           "1,5 USD",
+                           "1 000 USD",
+                           "--5",
+                           "5 5",
+                           "5 USD/0",
+                           "e5",
+                           ".",
+                           "-",
+                           "5 \xF0\x9F\x98\x80",
+                           "5 USD//tok"})
     EXPECT_NE(fault(text), "none") << text;
   EXPECT_NE(fault(std::string(100000, '9').c_str()), "none");
   EXPECT_NE(fault(("1 " + std::string(100000, '/')).c_str()), "none");

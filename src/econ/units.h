@@ -66,11 +66,21 @@ struct Quantity {
   }
 
   friend constexpr auto operator<=>(Quantity, Quantity) = default;
-  friend constexpr Quantity operator+(Quantity a, Quantity b) { return of_base_units(a.value + b.value); }
-  friend constexpr Quantity operator-(Quantity a, Quantity b) { return of_base_units(a.value - b.value); }
-  friend constexpr Quantity operator*(Quantity a, double factor) { return of_base_units(a.value * factor); }
-  friend constexpr Quantity operator*(double factor, Quantity a) { return of_base_units(a.value * factor); }
-  friend constexpr Quantity operator/(Quantity a, double divisor) { return of_base_units(a.value / divisor); }
+  friend constexpr Quantity operator+(Quantity a, Quantity b) {
+    return of_base_units(a.value + b.value);
+  }
+  friend constexpr Quantity operator-(Quantity a, Quantity b) {
+    return of_base_units(a.value - b.value);
+  }
+  friend constexpr Quantity operator*(Quantity a, double factor) {
+    return of_base_units(a.value * factor);
+  }
+  friend constexpr Quantity operator*(double factor, Quantity a) {
+    return of_base_units(a.value * factor);
+  }
+  friend constexpr Quantity operator/(Quantity a, double divisor) {
+    return of_base_units(a.value / divisor);
+  }
   constexpr Quantity& operator+=(Quantity other) {
     value += other.value;
     return *this;

@@ -63,7 +63,8 @@ Result<Url> parse_url(std::string_view text, std::string_view flag) {
   }
   if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
   url.host = host;
-  if (url.host.empty() || url.port.empty()) return usage_error("{} {}: there is no host", flag, whole);
+  if (url.host.empty() || url.port.empty())
+    return usage_error("{} {}: there is no host", flag, whole);
   return url;
 }
 

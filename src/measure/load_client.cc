@@ -252,8 +252,8 @@ class Client {
   asio::awaitable<void> send_one(size_t index) {
     LoadOutcome& outcome = run_.outcomes[index];
     outcome.error = "not ended";
-    HttpCall call = call_for(
-        target_, url_, target_.chat ? "/v1/chat/completions" : "/v1/completions");
+    HttpCall call =
+        call_for(target_, url_, target_.chat ? "/v1/chat/completions" : "/v1/completions");
     call.body() = body_of(target_, requests_[index]);
     call.prepare_payload();
     const TimePoint began = Clock::now();

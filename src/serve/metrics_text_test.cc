@@ -114,7 +114,9 @@ TEST(MetricsText, EnergyIsMeasuredWhereItCanBe) {
   MetricsView v = view();
   MachinePrice price = *rented("EUR", per_hour(Money{3.6}));
   price.idle_power = price.busy_power = Watts{100};
-  v.ledger = Ledger{.price = price, .idle = Seconds{32}, .busy = {.prompt = Seconds{1}, .completion = Seconds{3}}};
+  v.ledger = Ledger{.price = price,
+                    .idle = Seconds{32},
+                    .busy = {.prompt = Seconds{1}, .completion = Seconds{3}}};
   auto s = samples(metrics_text(v));
   EXPECT_NEAR(s.at("farthing_energy_joules_total{source=\"model\"}"), 3600, 1e-9);
   v.joules = 1234;
@@ -189,7 +191,9 @@ TEST(MetricsText, TheDashboardShowsEveryFamily) {
   MetricsView v = view();
   MachinePrice price = *rented("EUR", per_hour(Money{3.6}));
   price.idle_power = price.busy_power = Watts{100};
-  v.ledger = Ledger{.price = price, .idle = Seconds{32}, .busy = {.prompt = Seconds{1}, .completion = Seconds{3}}};
+  v.ledger = Ledger{.price = price,
+                    .idle = Seconds{32},
+                    .busy = {.prompt = Seconds{1}, .completion = Seconds{3}}};
   v.peak = Work{.bytes = 1, .operations = 1};
   const std::string text = metrics_text(v);
   std::set<std::string> families, shown;

@@ -352,7 +352,8 @@ HttpReply Routes::metrics(const ServerMoment& moment) const {
     view.ledger = Ledger{
         .price = *price,
         .idle = Seconds{seconds_between(options_.started, m.began) + m.idle_seconds(moment.now)},
-        .busy = {.prompt = Seconds{m.prompt_busy_seconds}, .completion = Seconds{m.completion_busy_seconds}},
+        .busy = {.prompt = Seconds{m.prompt_busy_seconds},
+                 .completion = Seconds{m.completion_busy_seconds}},
         .prompt = Tokens{static_cast<double>(s.prompt_tokens_computed + s.prompt_tokens_cached)},
         .completion = Tokens{static_cast<double>(m.generated_tokens)}};
   }
