@@ -1,5 +1,6 @@
 // The verbs `econ curve` and `econ market`.
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "cli/econ.h"

@@ -280,8 +280,6 @@ Result<EconReport> cost_of_scenario(const Scenario& scenario) {
                     .json = report_json("cost", scenario)};
   const double hour = (rate_of(fleet.machine) * hours(1)).value;
   HtmlTable machine{.title = "Machine", .header = {"", ""}, .rows = {}};
-  machine.header = {};
-  machine.header.resize(2);
   machine.rows = {
       {"an hour",
        fmt::format("{} (idle {}, busy {})",

@@ -1,6 +1,7 @@
 #include "cli/econ_report.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
