@@ -174,7 +174,7 @@ std::string svg(const BarChart& chart) {
     body += text_at(kLeft - 8, y + 16, "end", bar.label);
     const double from = chart.log_scale && bar.from <= 0 ? extent.low : bar.from;
     if (!axis.shows(from) || !axis.shows(bar.to)) continue;
-    const auto [x1, x2] = std::minmax(axis.at(from), axis.at(bar.to));
+    const auto [x1, x2] = std::minmax({axis.at(from), axis.at(bar.to)});
     body += fmt::format(
         "<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" fill=\"{}\"/>\n",
         x1,

@@ -144,7 +144,7 @@ Result<EconReport> market(const MarketCommand& command) {
                        double b,
                        const auto& text,
                        const char* how) {
-    const auto [low, high] = std::minmax(a, b);
+    const auto [low, high] = std::minmax({a, b});
     const bool sure = low == high;
     table.rows.push_back({name, text(value), sure ? "" : text(low), sure ? "" : text(high), how});
     report.json["rows"].push_back({{"name", name}, {"value", value}, {"low", low}, {"high", high}});

@@ -157,7 +157,8 @@ RC_GTEST_PROP(FinanceProperty, MoreInvestmentIsNeverBetter, ()) {
   project.investment += Money{1.0 + *rc::gen::inRange(0, 100000)};
   const Returns after = *returns_of(project);
   RC_ASSERT(after.npv < before.npv);
-  RC_ASSERT(*after.roi <= *before.roi);
+  // A loss spread over more money is a smaller part of it, so only of what pays.
+  if (before.benefit >= before.running) RC_ASSERT(*after.roi <= *before.roi);
 }
 
 // NPV is what flows add up to: at no interest, benefit less cost less investment.

@@ -32,7 +32,7 @@ std::vector<PricePoint> price_points(const PricePath& path, double end_year) {
     const auto at = [&](double factor) {
       return path.price / std::pow(factor, year - path.start_year);
     };
-    const auto [low, high] = std::minmax(at(path.factor_low), at(path.factor_high));
+    const auto [low, high] = std::minmax({at(path.factor_low), at(path.factor_high)});
     points.push_back({.year = year, .price = at(path.factor), .low = low, .high = high});
   }
   return points;

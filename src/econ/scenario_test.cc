@@ -40,7 +40,7 @@ TEST(Scenario, WrongUnit) {
                     HasSubstr("price = \"0.002 USD/ktok\"")));
   EXPECT_THAT(fault("[before]\noutput_price = \"1 USD/input_Mtok\""),
               HasSubstr("output_price = \"10 USD/output_Mtok\""));
-  EXPECT_THAT(fault("[project]\ndiscount_rate = \"8 %\""), HasSubstr("8 %/year"));
+  EXPECT_THAT(fault("[project]\ndiscount_rate = \"8 %\""), HasSubstr("10 %/year"));
   EXPECT_THAT(fault("[project]\ndiscount_rate = \"8 %\""), HasSubstr("has no unit"));
 }
 
