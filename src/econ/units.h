@@ -166,7 +166,7 @@ constexpr double in_years(Seconds time) {
 
 // Prices of tokens come in and go out with how many of them they are for.
 template <Dim D>
-  requires(D.money == 1 && D.time == 0 && D.requests == 0)
+  requires(D.money == 1 && D.tokens + D.input + D.cached + D.output == -1)
 constexpr Money per_million(Quantity<D> price) {
   return Money{price.value * 1e6};
 }
