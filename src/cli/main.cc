@@ -6,8 +6,8 @@
 #include <new>
 
 #include "base/lost_pages.h"
+#include "base/nearest.h"
 #include "base/utf8.h"
-#include "cli/nearest.h"
 #include "cli/output.h"
 #include "cli/verbs.h"
 #include "cli/version.h"
@@ -56,7 +56,8 @@ int explain(const CLI::App& app, const CLI::ParseError& error) {
     const std::string shown = printable(is_flag ? flag : word);
     if (is_flag)
       return usage("unknown flag " + shown + did_you_mean(flag, flag_names(scope)), help);
-    if (!chosen) return usage("unknown verb " + shown + did_you_mean(word, verb_names(app)), help);
+    if (const std::vector<std::string> verbs = verb_names(scope); !verbs.empty())
+      return usage("unknown verb " + shown + did_you_mean(word, verbs), help);
     return usage("unexpected argument " + shown, help);
   }
   if (!chosen) return usage("a verb is missing", help);
@@ -77,6 +78,7 @@ int run(int argc, char** argv) {
   add_perplexity(app, exit_code);
   add_quality(app, exit_code);
   add_bench(app, exit_code);
+  add_econ(app, exit_code);
   add_tokenize(app, exit_code);
   add_detokenize(app, exit_code);
   add_apply_template(app, exit_code);

@@ -95,16 +95,16 @@ Result<MachinePrice> parse_price(std::string_view toml, const std::string& name)
         price = usage_error("{} = {}: must be a number that isn't negative", key, watts);
     }
     if (price) {
-      price->idle_power = {figure("watts_idle", 0)};
-      price->busy_power = {figure("watts_busy", 0)};
+      price->idle_power = Watts{figure("watts_idle", 0)};
+      price->busy_power = Watts{figure("watts_busy", 0)};
     }
   } else if (table.contains("purchase") && table.contains("years")) {
     price = owned(currency,
-                  {.purchase = {figure("purchase", 0)},
+                  {.purchase = Money{figure("purchase", 0)},
                    .years = figure("years", 0),
                    .discount_rate = figure("discount_rate", 0),
-                   .idle_power = {figure("watts_idle", 0)},
-                   .busy_power = {figure("watts_busy", 0)},
+                   .idle_power = Watts{figure("watts_idle", 0)},
+                   .busy_power = Watts{figure("watts_busy", 0)},
                    .electricity = Money{figure("price_per_kwh", 0)} / kilowatt_hours(1),
                    .pue = figure("pue", 1)});
   }

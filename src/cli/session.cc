@@ -33,8 +33,8 @@ double first_token_seconds(const Answer& answer) {
 
 std::string cost_words(const MachinePrice& price, const Answer& answer) {
   const RequestCost cost = cost_of(price,
-                                   {.prompt = {answer.timings.prompt_busy_seconds},
-                                    .completion = {answer.timings.completion_busy_seconds}});
+                                   {.prompt = Seconds{answer.timings.prompt_busy_seconds},
+                                    .completion = Seconds{answer.timings.completion_busy_seconds}});
   std::string words = fmt::format("{:.3g} {}", cost.total().value, price.currency);
   if (const int32_t n = answer.usage.completion_tokens; n > 0) {
     words += fmt::format(", {:.3g} per million output tokens while busy (basis: used)",

@@ -14,6 +14,7 @@ void add_bench_serve(CLI::App& bench, int& exit_code);  // beneath bench
 void add_bench_speculation(CLI::App& bench, int& exit_code);
 void add_check(CLI::App& app, int& exit_code);
 void add_doctor(CLI::App& app, int& exit_code);
+void add_econ(CLI::App& app, int& exit_code);
 void add_inspect(CLI::App& app, int& exit_code);
 void add_serve(CLI::App& app, int& exit_code);
 void add_run(CLI::App& app, int& exit_code);

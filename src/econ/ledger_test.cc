@@ -28,11 +28,11 @@ TEST(MachinePrice, RentedCostsTheSameBusyOrNot) {
 // 0.09 an hour; 100 W: 0.045.
 TEST(MachinePrice, OwnedByHand) {
   const auto price = owned("EUR",
-                           {.purchase = {10000},
+                           {.purchase = Money{10000},
                             .years = 5,
                             .discount_rate = 0.08,
-                            .idle_power = {100},
-                            .busy_power = {200},
+                            .idle_power = Watts{100},
+                            .busy_power = Watts{200},
                             .electricity = Money{0.30} / kilowatt_hours(1),
                             .pue = 1.5});
   ASSERT_TRUE(price);
@@ -41,7 +41,7 @@ TEST(MachinePrice, OwnedByHand) {
 }
 
 TEST(MachinePrice, WithoutInterestThePriceIsSpreadEvenly) {
-  const auto price = owned("USD", {.purchase = {8760}, .years = 1});
+  const auto price = owned("USD", {.purchase = Money{8760}, .years = 1});
   ASSERT_TRUE(price);
   EXPECT_NEAR((price->busy * hours(1)).value, 1, 1e-12);
 }
@@ -51,10 +51,10 @@ TEST(MachinePrice, SaysWhichFigureCannotBe) {
     const auto price = owned("USD", machine);
     return price ? std::string() : price.error().message;
   };
-  EXPECT_NE(fault({.purchase = {-1}, .years = 1}).find("purchase"), std::string::npos);
-  EXPECT_NE(fault({.purchase = {1}, .years = 0}).find("years"), std::string::npos);
-  EXPECT_NE(fault({.purchase = {1}, .years = 1, .pue = 0.5}).find("pue"), std::string::npos);
-  EXPECT_NE(fault({.purchase = {1}, .years = 1, .discount_rate = -0.1}).find("discount_rate"),
+  EXPECT_NE(fault({.purchase = Money{-1}, .years = 1}).find("purchase"), std::string::npos);
+  EXPECT_NE(fault({.purchase = Money{1}, .years = 0}).find("years"), std::string::npos);
+  EXPECT_NE(fault({.purchase = Money{1}, .years = 1, .pue = 0.5}).find("pue"), std::string::npos);
+  EXPECT_NE(fault({.purchase = Money{1}, .years = 1, .discount_rate = -0.1}).find("discount_rate"),
             std::string::npos);
   EXPECT_FALSE(rented("dollars", {}));
   EXPECT_FALSE(rented("US\"", {}));
@@ -64,10 +64,10 @@ TEST(MachinePrice, SaysWhichFigureCannotBe) {
 // An hour at 3.60: 0.001 a second. 600 s of prompts, 1200 s of completions, 1800 s idle.
 Ledger an_hour() {
   return {.price = *rented("USD", per_hour(Money{3.6})),
-          .idle = {1800},
-          .busy = {.prompt = {600}, .completion = {1200}},
-          .prompt = {900000},
-          .completion = {100000}};
+          .idle = Seconds{1800},
+          .busy = {.prompt = Seconds{600}, .completion = Seconds{1200}},
+          .prompt = Tokens{900000},
+          .completion = Tokens{100000}};
 }
 
 TEST(Ledger, ByHand) {
@@ -94,8 +94,8 @@ TEST(Ledger, NoPriceBeforeTheFirstToken) {
 
 TEST(Ledger, EnergyOfIdleAndBusyTime) {
   Ledger ledger = an_hour();
-  ledger.price.idle_power = {50};
-  ledger.price.busy_power = {100};
+  ledger.price.idle_power = Watts{50};
+  ledger.price.busy_power = Watts{100};
   EXPECT_NEAR(ledger.energy()->value, 1800 * 50 + 1800 * 100, 1e-6);
 }
 
@@ -103,11 +103,11 @@ TEST(Ledger, EnergyOfIdleAndBusyTime) {
 TEST(Ledger, RequestsAndIdleTimeAddUp) {
   Ledger ledger = an_hour();
   ledger.price = *owned("USD",
-                        {.purchase = {5000},
+                        {.purchase = Money{5000},
                          .years = 4,
                          .discount_rate = 0.05,
-                         .idle_power = {60},
-                         .busy_power = {180},
+                         .idle_power = Watts{60},
+                         .busy_power = Watts{180},
                          .electricity = Money{0.25} / kilowatt_hours(1),
                          .pue = 1.2});
   Money sum = ledger.idle_cost();

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "econ/finance.h"
+
 namespace farthing {
 namespace {
 
@@ -32,16 +34,22 @@ Result<MachinePrice> owned(const std::string& currency, const Ownership& machine
   FARTHING_TRY_VOID(check_amount("watts_idle", machine.idle_power.value));
   FARTHING_TRY_VOID(check_amount("watts_busy", machine.busy_power.value));
   FARTHING_TRY_VOID(check_amount("price_per_kwh", (machine.electricity * kilowatt_hours(1)).value));
+  FARTHING_TRY_VOID(check_amount("other", (machine.other * years(1)).value));
   if (!std::isfinite(machine.years) || machine.years <= 0)
     return usage_error("years = {}: must be more than 0", machine.years);
   if (!std::isfinite(machine.pue) || machine.pue < 1)
     return usage_error("pue = {}: must be at least 1 (1: nothing is lost around the machine)",
                        machine.pue);
+  if (!(machine.residual >= 0 && machine.residual <= 1))
+    return usage_error("residual = {}: must be from 0 to 1 (of the purchase)", machine.residual);
+  if (!(machine.availability > 0 && machine.availability <= 1))
+    return usage_error("availability = {}: must be above 0 and at most 1", machine.availability);
   const double r = machine.discount_rate;
-  const double share = r > 0 ? r / (1 - std::pow(1 + r, -machine.years)) : 1 / machine.years;
-  const MoneyRate capital = machine.purchase * share / years(1);
+  const Money paid = machine.purchase * (1 - machine.residual * std::pow(1 + r, -machine.years));
+  const MoneyRate capital = per_year(paid * capital_recovery_factor(r, machine.years));
   const auto with_power = [&](Watts power) {
-    return capital + power * machine.pue * machine.electricity;
+    return (capital + machine.other) / machine.availability +
+           power * machine.pue * machine.electricity;
   };
   return MachinePrice{.currency = currency,
                       .idle = with_power(machine.idle_power),

@@ -16,12 +16,15 @@ struct MachinePrice {
   Watts busy_power;
 };
 
-// Bought and paid for over its life: an annuity (purchase * r / (1 - (1 + r)^-years) each year;
-// Brealey, Myers, Allen, Principles of Corporate Finance, ch. 2) plus electricity.
+// Total cost of ownership: the purchase less the present value of what is left at the end, paid as
+// an annuity over its life (econ/finance.h), electricity, and what else it costs a year.
 struct Ownership {
   Money purchase;
   double years = 0;
   double discount_rate = 0;  // a year; 0.08 is 8 %
+  double residual = 0;       // part of the purchase that it is sold for after its years
+  MoneyRate other;           // staff, space, network, licences
+  double availability = 1;   // part of the hours that it can work
   Watts idle_power;
   Watts busy_power;
   EnergyPrice electricity;

@@ -23,6 +23,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "measure/http_get.h"
 
 namespace farthing {
 namespace {
@@ -34,37 +35,11 @@ using asio::ip::tcp;
 
 constexpr size_t kMostErrorBytes = 512;
 constexpr size_t kMostLineBytes = 1 << 20;
-constexpr size_t kMostBodyBytes = 1 << 20;
-
-// "http://host:port/base" in parts.
-struct Url {
-  std::string host, port, base;
-};
-
-Result<Url> parse_url(std::string_view text) {
-  constexpr std::string_view kScheme = "http://";
-  if (!text.starts_with(kScheme))
-    return usage_error("--url {}: give http://HOST:PORT (TLS isn't spoken here)", text);
-  text.remove_prefix(kScheme.size());
-  Url url{.port = "80"};
-  const size_t slash = std::min(text.find('/'), text.size());
-  url.base = text.substr(slash);
-  std::string_view host = text.substr(0, slash);
-  const size_t colon = host.rfind(':');
-  if (colon != host.npos && host.find(']', colon) == host.npos) {
-    url.port = host.substr(colon + 1);
-    host = host.substr(0, colon);
-  }
-  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-  url.host = host;
-  if (url.host.empty() || url.port.empty()) return usage_error("--url {}: there is no host", text);
-  return url;
-}
 
 using HttpCall = http::request<http::string_body>;
 
-HttpCall call_for(const LoadTarget& target, const Url& url, http::verb verb, const char* path) {
-  HttpCall call(verb, url.base + path, 11);
+HttpCall call_for(const LoadTarget& target, const Url& url, const char* path) {
+  HttpCall call(http::verb::post, url.base + path, 11);
   call.set(http::field::host, url.host + ":" + url.port);
   call.set(http::field::content_type, "application/json");
   call.set(http::field::connection, "close");
@@ -277,8 +252,8 @@ class Client {
   asio::awaitable<void> send_one(size_t index) {
     LoadOutcome& outcome = run_.outcomes[index];
     outcome.error = "not ended";
-    HttpCall call = call_for(
-        target_, url_, http::verb::post, target_.chat ? "/v1/chat/completions" : "/v1/completions");
+    HttpCall call =
+        call_for(target_, url_, target_.chat ? "/v1/chat/completions" : "/v1/completions");
     call.body() = body_of(target_, requests_[index]);
     call.prepare_payload();
     const TimePoint began = Clock::now();
@@ -356,29 +331,20 @@ class Client {
 }  // namespace
 
 Result<ServedModel> ask_model(const LoadTarget& target) {
-  FARTHING_TRY(const Url url, parse_url(target.url));
-  asio::io_context io;
-  beast::tcp_stream stream(io);
-  boost::system::error_code fault;
-  http::response_parser<http::string_body> parser;
-  parser.body_limit(kMostBodyBytes);
-  beast::flat_buffer buffer;
-  const auto addresses = tcp::resolver(io).resolve(url.host, url.port, fault);
-  if (!fault) stream.connect(addresses, fault);
-  if (!fault) http::write(stream, call_for(target, url, http::verb::get, "/v1/models"), fault);
-  if (!fault) http::read(stream, buffer, parser, fault);
-  if (fault) {
+  FARTHING_TRY(const Url url, parse_url(target.url, "--url"));
+  const Result<HttpAnswer> answer =
+      http_get(url, "/v1/models", target.api_key, target.timeout_seconds);
+  if (!answer) {
     return no_resource(
         "no server answers at {} ({}): start one with `farthing serve`, or give "
         "another --url",
         target.url,
-        fault.message());
+        answer.error().message);
   }
-  const std::string& body = parser.get().body();
-  const int status = parser.get().result_int();
-  if (status != 200) {
+  const std::string& body = answer->body;
+  if (answer->status != 200) {
     return runtime_failure(
-        "{}/v1/models answers {}: {}", target.url, status, body.substr(0, kMostErrorBytes));
+        "{}/v1/models answers {}: {}", target.url, answer->status, body.substr(0, kMostErrorBytes));
   }
   const Json json = Json::parse(body, nullptr, /*allow_exceptions=*/false);
   const bool good = json.is_object() && json.contains("data") && json["data"].is_array() &&
@@ -397,7 +363,7 @@ Result<ServedModel> ask_model(const LoadTarget& target) {
 Result<LoadRun> run_load(const LoadTarget& target,
                          const std::vector<LoadRequest>& requests,
                          const std::function<bool(int32_t n_ended)>& progress) {
-  FARTHING_TRY(const Url url, parse_url(target.url));
+  FARTHING_TRY(const Url url, parse_url(target.url, "--url"));
   return Client(target, url, requests, progress).run();
 }
 

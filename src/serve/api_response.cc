@@ -37,8 +37,7 @@ double per_second(int32_t tokens, double seconds) {
 }
 
 // Of guesses by their place in the draft, as far as there were any.
-std::string places_json(const std::array<int32_t, kMostDraft>& counts,
-                               const DraftTimings& drafts) {
+std::string places_json(const std::array<int32_t, kMostDraft>& counts, const DraftTimings& drafts) {
   std::string json;
   for (size_t i = 0; i < counts.size() && drafts.drafted_at[i] > 0; ++i)
     json += fmt::format("{}{}", i == 0 ? "" : ",", counts[i]);
@@ -328,9 +327,9 @@ std::string ApiResponse::explanation(std::string_view request_id, int status) co
 }
 
 std::string cost_json(const MachinePrice& price, const Usage& usage, const Timings& timings) {
-  const RequestCost cost = cost_of(
-      price,
-      {.prompt = {timings.prompt_busy_seconds}, .completion = {timings.completion_busy_seconds}});
+  const RequestCost cost = cost_of(price,
+                                   {.prompt = Seconds{timings.prompt_busy_seconds},
+                                    .completion = Seconds{timings.completion_busy_seconds}});
   std::string per_million = "null";
   if (usage.completion_tokens > 0) {
     const Tokens tokens{static_cast<double>(usage.completion_tokens)};

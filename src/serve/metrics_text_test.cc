@@ -85,10 +85,10 @@ TEST(MetricsText, HistogramsAreCumulative) {
 TEST(MetricsText, Money) {
   MetricsView v = view();
   v.ledger = Ledger{.price = *rented("EUR", per_hour(Money{3.6})),
-                    .idle = {32},
-                    .busy = {.prompt = {1}, .completion = {3}},
-                    .prompt = {50},
-                    .completion = {50}};
+                    .idle = Seconds{32},
+                    .busy = {.prompt = Seconds{1}, .completion = Seconds{3}},
+                    .prompt = Tokens{50},
+                    .completion = Tokens{50}};
   const auto s = samples(metrics_text(v));
   const auto cost = [&](const char* phase) {
     return s.at(fmt::format("farthing_cost_total{{phase=\"{}\",currency=\"EUR\"}}", phase));
@@ -114,7 +114,9 @@ TEST(MetricsText, EnergyIsMeasuredWhereItCanBe) {
   MetricsView v = view();
   MachinePrice price = *rented("EUR", per_hour(Money{3.6}));
   price.idle_power = price.busy_power = Watts{100};
-  v.ledger = Ledger{.price = price, .idle = {32}, .busy = {.prompt = {1}, .completion = {3}}};
+  v.ledger = Ledger{.price = price,
+                    .idle = Seconds{32},
+                    .busy = {.prompt = Seconds{1}, .completion = Seconds{3}}};
   auto s = samples(metrics_text(v));
   EXPECT_NEAR(s.at("farthing_energy_joules_total{source=\"model\"}"), 3600, 1e-9);
   v.joules = 1234;
@@ -189,7 +191,9 @@ TEST(MetricsText, TheDashboardShowsEveryFamily) {
   MetricsView v = view();
   MachinePrice price = *rented("EUR", per_hour(Money{3.6}));
   price.idle_power = price.busy_power = Watts{100};
-  v.ledger = Ledger{.price = price, .idle = {32}, .busy = {.prompt = {1}, .completion = {3}}};
+  v.ledger = Ledger{.price = price,
+                    .idle = Seconds{32},
+                    .busy = {.prompt = Seconds{1}, .completion = Seconds{3}}};
   v.peak = Work{.bytes = 1, .operations = 1};
   const std::string text = metrics_text(v);
   std::set<std::string> families, shown;

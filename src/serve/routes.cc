@@ -351,10 +351,11 @@ HttpReply Routes::metrics(const ServerMoment& moment) const {
     const SchedulerCounts& s = m.scheduler;
     view.ledger = Ledger{
         .price = *price,
-        .idle = {seconds_between(options_.started, m.began) + m.idle_seconds(moment.now)},
-        .busy = {.prompt = {m.prompt_busy_seconds}, .completion = {m.completion_busy_seconds}},
-        .prompt = {static_cast<double>(s.prompt_tokens_computed + s.prompt_tokens_cached)},
-        .completion = {static_cast<double>(m.generated_tokens)}};
+        .idle = Seconds{seconds_between(options_.started, m.began) + m.idle_seconds(moment.now)},
+        .busy = {.prompt = Seconds{m.prompt_busy_seconds},
+                 .completion = Seconds{m.completion_busy_seconds}},
+        .prompt = Tokens{static_cast<double>(s.prompt_tokens_computed + s.prompt_tokens_cached)},
+        .completion = Tokens{static_cast<double>(m.generated_tokens)}};
   }
   return {.body = metrics_text(view), .content_type = "text/plain; version=0.0.4; charset=utf-8"};
 }
