@@ -61,8 +61,9 @@ class Ladder {
     return measured ? static_cast<int32_t>(measured->samples.size()) : 0;
   }
   int32_t least_requests(const LadderSetting& s) const {
-    return s.engine.batching == Batching::kOff ? 1
-                                               : std::min(result_.service.n_clients, kLeastTogether);
+    return s.engine.batching == Batching::kOff
+               ? 1
+               : std::min(result_.service.n_clients, kLeastTogether);
   }
   double spent() const { return resumed_seconds_ + seconds_between(began_, Clock::now()); }
   double left() const { return options_.budget - spent(); }
@@ -99,8 +100,7 @@ Status Ladder::describe() {
                      .n_threads = engine.n_threads > 0 ? engine.n_threads : cpu_budget().threads};
   const int32_t most = engine.context > 0 ? std::min(engine.context, model->context_length())
                                           : std::min(model->context_length(), 8192);
-  FARTHING_TRY(LadderRequests made,
-               make_requests(workload, model->tokenizer, most, options_.seed));
+  FARTHING_TRY(LadderRequests made, make_requests(workload, model->tokenizer, most, options_.seed));
   requests_ = std::move(made.requests);
   result_.shrunk = made.shrunk;
   int32_t longest = 0;
@@ -116,8 +116,10 @@ Status Ladder::describe() {
 
   RungSet usable = 0;
   const auto have = [&](size_t rung, const std::string& missing) {
-    if (missing.empty()) usable |= rung_bit(rung);
-    else result_.missing.emplace_back(rung, missing);
+    if (missing.empty())
+      usable |= rung_bit(rung);
+    else
+      result_.missing.emplace_back(rung, missing);
   };
   for (size_t i = 1; i < all_rungs().size(); ++i) {
     const std::string_view id = all_rungs()[i].id;
@@ -189,8 +191,10 @@ Status Ladder::probe(RungSet rungs) {
 Status Ladder::probe_all() {
   for (size_t i = 0; i < order_.size(); ++i) {
     say(fmt::format("trying setting {} of {}", i + 1, order_.size()), left());
-    if (n_samples(order_[i]) > 0) paces_[order_[i]] = result_.of(order_[i])->samples.back().pace;
-    else FARTHING_TRY_VOID(probe(order_[i]));
+    if (n_samples(order_[i]) > 0)
+      paces_[order_[i]] = result_.of(order_[i])->samples.back().pace;
+    else
+      FARTHING_TRY_VOID(probe(order_[i]));
   }
   return {};
 }
@@ -215,11 +219,8 @@ void Ladder::plan() {
   for (size_t i = 0; i < order_.size(); ++i) {
     if (n_samples(order_[i]) > 0) continue;  // resumed
     const LadderSetting s = setting(order_[i]);
-    result_.measured[order_[i]].slice = fit_slice(requests_,
-                                                  paces_.at(order_[i]),
-                                                  s.engine.kv_cache,
-                                                  least_requests(s),
-                                                  shares[i]);
+    result_.measured[order_[i]].slice =
+        fit_slice(requests_, paces_.at(order_[i]), s.engine.kv_cache, least_requests(s), shares[i]);
   }
 }
 
@@ -281,9 +282,11 @@ Status Ladder::measure_quality() {
                         .memory_limit = options_.engine.memory_limit,
                         .seconds = std::min(kQualityShare * options_.budget, left())};
   return quality.measure(
-      models_, {wanted.begin(), wanted.end()}, watch_.stop, [&](const std::string& what) {
-        say(what, left());
-      }, result_.quality);
+      models_,
+      {wanted.begin(), wanted.end()},
+      watch_.stop,
+      [&](const std::string& what) { say(what, left()); },
+      result_.quality);
 }
 
 Status Ladder::save(double seconds) {

@@ -1,7 +1,7 @@
-// The ladder: what each optimisation is worth on this machine, with this model. Runs a workload with
-// rungs switched on, round after round over all settings, so that a machine that gets slower or
-// faster meanwhile shows in the intervals and not in the comparisons.
-// Owns: the models of each weight mode while it runs. Does not know: prices, how results are shown.
+// The ladder: what each optimisation is worth on this machine, with this model. Runs a workload
+// with rungs switched on, round after round over all settings, so that a machine that gets slower
+// or faster meanwhile shows in the intervals and not in the comparisons. Owns: the models of each
+// weight mode while it runs. Does not know: prices, how results are shown.
 #pragma once
 
 #include <cstdint>

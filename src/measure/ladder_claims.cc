@@ -77,8 +77,7 @@ std::optional<double> whole(const Json& ladder) {
 Measured factor_of(const Json& ladder, std::string_view id) {
   const Json* rung = find(ladder, id);
   const auto above = number(rung, "/factor/value"), alone = number(rung, "/alone/factor/value");
-  return {above && alone ? std::optional(std::max(*above, *alone)) : above,
-          both_ways(ladder, id)};
+  return {above && alone ? std::optional(std::max(*above, *alone)) : above, both_ways(ladder, id)};
 }
 
 Measured kv_saving(const Json& ladder) {
@@ -135,28 +134,52 @@ Measured times_whole(const Json& ladder, double machine, std::string_view text) 
 }
 
 constexpr Claim kClaims[] = {
-    {"T5a", "Batching raises throughput 5 times", 5, 5, "times",
+    {"T5a",
+     "Batching raises throughput 5 times",
+     5,
+     5,
+     "times",
      "Answers are limited by reading the weights, and many more clients wait than here: n clients "
      "that share a step read them once instead of n times, at most n times as fast. Where the "
      "arithmetic is the limit already, as on few cores, less is left.",
      [](const Json& l) { return factor_of(l, "continuous-batching"); }},
-    {"T5b", "KV-cache work saves 60 % of memory", 60, 60, "percent",
+    {"T5b",
+     "KV-cache work saves 60 % of memory",
+     60,
+     60,
+     "percent",
      "Room was reserved for the longest possible conversation, or many conversations begin alike. "
      "INT8 instead of 16 bits saves half by itself.",
      kv_saving},
-    {"T5c", "INT8 to INT4 makes it 4 times cheaper", 4, 4, "times",
+    {"T5c",
+     "INT8 to INT4 makes it 4 times cheaper",
+     4,
+     4,
+     "times",
      "Never by itself: the bytes are halved at best, so 2 is the limit where reading them is all "
      "that counts; 4 is 16 bits to 4.",
      [](const Json& l) { return factor_of(l, "int4"); }},
-    {"F1a", "Speculative decoding gives 2 to 3 times", 2, 3, "times",
+    {"F1a",
+     "Speculative decoding gives 2 to 3 times",
+     2,
+     3,
+     "times",
      "One client at a time, answers that repeat what was said before (edits, extraction), and "
      "arithmetic to spare. Where clients share steps, checking guesses costs what they would get.",
      [](const Json& l) { return factor_of(l, "speculation"); }},
-    {"R5", "Batching, KV cache and quantisation cut the cost by 90 %", 90, 90, "percent",
+    {"R5",
+     "Batching, KV cache and quantisation cut the cost by 90 %",
+     90,
+     90,
+     "percent",
      "Against an engine without a KV cache; against one that has it and uses all cores, see the "
      "factors of the rungs themselves.",
      cut_by_three},
-    {"E3a", "Answers begin 10 times sooner (5-10 s to 0.5-1 s)", 10, 10, "times",
+    {"E3a",
+     "Answers begin 10 times sooner (5-10 s to 0.5-1 s)",
+     10,
+     10,
+     "times",
      "The wait before was mostly computing and queueing, which the rungs remove; a network's share "
      "stays.",
      [](const Json& l) -> Measured {
@@ -165,28 +188,53 @@ constexpr Claim kClaims[] = {
        const auto after = number(top_of(l), "/cumulative/ttft_seconds/p50/value");
        const auto factor = ratio(before, after);
        if (!factor) return {};
-       return {factor, fmt::format("x{:.1f}: {:.2f} s to {:.3f} s in the median", *factor, *before,
-                                   *after)};
+       return {
+           factor,
+           fmt::format("x{:.1f}: {:.2f} s to {:.3f} s in the median", *factor, *before, *after)};
      }},
-    {"E3b", "1,000 times as many requests a second", 1000, 1000, "times",
+    {"E3b",
+     "1,000 times as many requests a second",
+     1000,
+     1000,
+     "times",
      "The older figure is of one sequence on one machine, the newer of a fleet: count machines "
      "apart.",
      [](const Json& l) { return times_whole(l, 1, "as many answers in the same time"); }},
-    {"E4a", "Hardware gives 10 times (V100 to H100)", 10, 10, "times",
+    {"E4a",
+     "Hardware gives 10 times (V100 to H100)",
+     10,
+     10,
+     "times",
      "Their arithmetic at 8 bits against 16; of memory bandwidth, which decoding lives on, 3.7 "
      "times. Here: this machine against a stated older one, core for core.",
      machine_factor},
-    {"E4b", "Algorithms give 5 times", 5, 5, "times",
+    {"E4b",
+     "Algorithms give 5 times",
+     5,
+     5,
+     "times",
      "Depends on where one begins: from an engine without a KV cache it is far more.",
      [](const Json& l) { return kind_factor(l, "algorithm"); }},
-    {"E4c", "Systems give 6 times", 6, 6, "times",
+    {"E4c",
+     "Systems give 6 times",
+     6,
+     6,
+     "times",
      "Depends on where one begins: here from plain loops on one core and one client at a time.",
      [](const Json& l) { return kind_factor(l, "system"); }},
-    {"E4d", "Software gives 30 times", 30, 30, "times",
+    {"E4d",
+     "Software gives 30 times",
+     30,
+     30,
+     "times",
      "From a naive engine. Factors of single techniques multiply to that only where they relieve "
      "different limits.",
      [](const Json& l) { return times_whole(l, 1, "from the bottom to the top, on one machine"); }},
-    {"E4", "Hardware, algorithms and systems give 300 times", 300, 300, "times",
+    {"E4",
+     "Hardware, algorithms and systems give 300 times",
+     300,
+     300,
+     "times",
      "The machine's factor times that of the software, if what limits it is the same before and "
      "after.",
      [](const Json& l) {
@@ -217,7 +265,10 @@ Json toast_row(const Json& ladder) {
           {"measured_text",
            fmt::format("{:.6f} {} per query with machines that are always busy; {:.1f} of these "
                        "machines for {:.0f} queries a day spread evenly, with this model",
-                       per_query, currency, *queries / 86400 / *rate, *queries)},
+                       per_query,
+                       currency,
+                       *queries / 86400 / *rate,
+                       *queries)},
           {"condition",
            "A model that is good enough for the customers: this one is small. Machines for the "
            "busiest hour, not for the mean, and people for what the model can't answer."},

@@ -1,5 +1,5 @@
-// What the chapter claims of techniques, held against a ladder; and the parts of the whole: machine,
-// algorithm, system. Pure: from a ladder's JSON (measure/ladder_report.h) alone.
+// What the chapter claims of techniques, held against a ladder; and the parts of the whole:
+// machine, algorithm, system. Pure: from a ladder's JSON (measure/ladder_report.h) alone.
 #pragma once
 
 #include "base/json.h"

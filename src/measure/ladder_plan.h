@@ -2,9 +2,9 @@
 // whole, and intervals over repeats. Pure: no engine, no clock.
 //
 // A slow setting runs a slice: fewer requests, then shorter ones. Its seconds are scaled by work:
-// tokens computed of prompts, and of answers. Without a KV cache each token of an answer computes all
-// before it again. Attention's own work, which grows with the square of lengths, is left out, so that
-// what is scaled from shorter requests comes out cheaper than it is, never dearer.
+// tokens computed of prompts, and of answers. Without a KV cache each token of an answer computes
+// all before it again. Attention's own work, which grows with the square of lengths, is left out,
+// so that what is scaled from shorter requests comes out cheaper than it is, never dearer.
 #pragma once
 
 #include <cstdint>

@@ -76,8 +76,8 @@ Status LadderQuality::measure(LadderModels& models,
     for (int32_t w = 0; w < n_windows; ++w) {
       progress(fmt::format("quality: float32, window {} of {}", w + 1, n_windows));
       FARTHING_TRY_VOID(interrupted());
-      auto& of_window = rows.emplace_back(static_cast<size_t>(all.n_scored()) *
-                                          static_cast<size_t>(vocab));
+      auto& of_window =
+          rows.emplace_back(static_cast<size_t>(all.n_scored()) * static_cast<size_t>(vocab));
       runner.run(all, w, [&](int32_t row, std::span<float> logits, TokenId) {
         std::copy_n(logits.begin(), vocab, of_window.begin() + int64_t{row} * vocab);
       });
@@ -95,9 +95,8 @@ Status LadderQuality::measure(LadderModels& models,
     for (size_t w = 0; w < rows.size(); ++w) {
       progress(fmt::format("quality: {} of {} ways to compute", out.size() + 1, wanted.size()));
       FARTHING_TRY_VOID(interrupted());
-      FARTHING_TRY_VOID(compare(static_cast<int32_t>(w),
-                                rows[w],
-                                std::span(found).subspan(w * n_rows, n_rows)));
+      FARTHING_TRY_VOID(
+          compare(static_cast<int32_t>(w), rows[w], std::span(found).subspan(w * n_rows, n_rows)));
     }
     const Quality quality = summarise(found);
     if (!std::isfinite(quality.kld_mean.value))

@@ -15,8 +15,8 @@ namespace {
 // An hour of a CPU: what large clouds ask on demand for x86 machines made for computing, about
 // (0.0893 USD for the two CPUs of a c7i.large in us-east-1, list price of 2024).
 constexpr double kUsdPerCpuHour = 0.045;
-// A core that works, with its part of caches and memory controller: 350 W for the 56 cores of a Xeon
-// Platinum 8480+, 360 W for the 96 of an EPYC 9654 (the makers' figures): 3.8 to 6.3.
+// A core that works, with its part of caches and memory controller: 350 W for the 56 cores of a
+// Xeon Platinum 8480+, 360 W for the 96 of an EPYC 9654 (the makers' figures): 3.8 to 6.3.
 constexpr double kWattsPerCore = 6;
 // Below this part of either roof, neither is what a setting waits for.
 constexpr double kBoundFrom = 0.35;
@@ -49,12 +49,12 @@ struct Reporter {
     const auto basis = [&](Ledger::Basis basis) {
       return mean(m, [&, this](const LadderSample& s) {
         const double busy = std::min(s.prompt_busy + s.answer_busy, s.wall);
-        const Ledger ledger{.price = bill.price,
-                            .idle = {s.wall - busy},
-                            .busy = {{std::min(s.prompt_busy, busy)},
-                                     {busy - std::min(s.prompt_busy, busy)}},
-                            .prompt = {n_prompt()},
-                            .completion = {n_answer()}};
+        const Ledger ledger{
+            .price = bill.price,
+            .idle = {s.wall - busy},
+            .busy = {{std::min(s.prompt_busy, busy)}, {busy - std::min(s.prompt_busy, busy)}},
+            .prompt = {n_prompt()},
+            .completion = {n_answer()}};
         const auto price = ledger.token_price(basis, count);
         return price ? per_million(*price).value : 0;
       });
@@ -104,9 +104,8 @@ struct Reporter {
     const LadderSetting setting = setting_of(rungs, result.machine, result.service);
     const LadderNumbers numbers = numbers_of(setting);
     const auto rate = [&](double tokens, const OfSample& seconds) {
-      return mean(*m, [&](const LadderSample& s) {
-        return seconds(s) > 0 ? tokens / seconds(s) : 0;
-      });
+      return mean(*m,
+                  [&](const LadderSample& s) { return seconds(s) > 0 ? tokens / seconds(s) : 0; });
     };
     const auto wall = [](const LadderSample& s) { return s.wall; };
     const LadderSample& last = m->samples.back();
@@ -124,8 +123,7 @@ struct Reporter {
           {"of_requests", result.workload->n_requests},
           {"lengths", m->slice.lengths}}},
         {"tokens_per_second",
-         {{"prefill",
-           rate(n_prompt(), [](const LadderSample& s) { return s.prompt_busy; })},
+         {{"prefill", rate(n_prompt(), [](const LadderSample& s) { return s.prompt_busy; })},
           {"decode", rate(n_steps(), [](const LadderSample& s) { return s.answer_busy; })},
           {"output", rate(n_answer(), wall)},
           {"total", rate(n_prompt() + n_answer(), wall)}}},
@@ -222,8 +220,8 @@ struct Reporter {
                      {"factor", factor(row.with, row.without)}};
     // Above 1: it gives more on top of the others than alone; below: they relieve the same.
     if (!json["factor"].is_null() && !json["alone"]["factor"].is_null())
-      json["interaction"] = json["factor"]["value"].get<double>() /
-                            json["alone"]["factor"]["value"].get<double>();
+      json["interaction"] =
+          json["factor"]["value"].get<double>() / json["alone"]["factor"]["value"].get<double>();
     return json;
   }
 
@@ -273,24 +271,24 @@ LadderBill assumed_bill(int32_t n_cpus) {
 
 Json ladder_json(const LadderResult& result, const LadderBill& bill, std::string_view commit) {
   const Reporter reporter{result, bill};
-  Json json = {{"schema", "farthing-ladder/1"},
-               {"commit", commit},
-               {"machine", reporter.machine()},
-               {"workload", reporter.workload()},
-               {"model",
-                {{"name", result.model},
-                 {"description", result.description},
-                 {"note", result.note}}},
-               {"seconds", result.seconds},
-               {"rounds", result.n_rounds},
-               {"interrupted", result.interrupted},
-               {"out_of_time", result.out_of_time}};
+  Json json = {
+      {"schema", "farthing-ladder/1"},
+      {"commit", commit},
+      {"machine", reporter.machine()},
+      {"workload", reporter.workload()},
+      {"model",
+       {{"name", result.model}, {"description", result.description}, {"note", result.note}}},
+      {"seconds", result.seconds},
+      {"rounds", result.n_rounds},
+      {"interrupted", result.interrupted},
+      {"out_of_time", result.out_of_time}};
   Json rungs = Json::array();
   for (size_t i = 0; i < result.rows.size(); ++i) rungs.push_back(reporter.rung(i));
   json["rungs"] = std::move(rungs);
   Json missing = Json::array();
   for (const auto& [rung, why] : result.missing)
-    missing.push_back({{"id", all_rungs()[rung].id}, {"title", all_rungs()[rung].title}, {"why", why}});
+    missing.push_back(
+        {{"id", all_rungs()[rung].id}, {"title", all_rungs()[rung].title}, {"why", why}});
   json["missing"] = std::move(missing);
   json["factors"] = factors_of(json);
   json["claims"] = claims_of(json);

@@ -38,8 +38,10 @@ class Clients {
     size_t n_sent = 0;
     std::optional<Error> error;
     const auto send = [&] {
-      if (auto sent = submit(n_sent); !sent) error = std::move(sent).error();
-      else ++n_sent;
+      if (auto sent = submit(n_sent); !sent)
+        error = std::move(sent).error();
+      else
+        ++n_sent;
     };
     while (n_sent < n_first && !error) send();
     std::unique_lock lock(mutex_);
@@ -63,28 +65,30 @@ class Clients {
  private:
   Status submit(size_t i) {
     const LadderRequest& asked = requests_[i];
-    Request request{
-        .prompt = asked.prompt, .max_tokens = asked.n_answer, .ignore_eos = true};
+    Request request{.prompt = asked.prompt, .max_tokens = asked.n_answer, .ignore_eos = true};
     request.sampling.temperature = temperature_;
     request.sampling.top_k = 40;
     request.sampling.seed = asked.seed;
     Heard& heard = heard_[i];
     heard.submitted = Clock::now();
-    FARTHING_TRY(const RequestId id, engine_.submit(std::move(request), [&heard, this](Event event) {
-      if (const auto* token = std::get_if<TokenEvent>(&event)) {
-        const TimePoint now = Clock::now();
-        if (heard.tokens.empty()) heard.first = now;
-        else heard.gaps.push_back(seconds_between(heard.last, now));
-        heard.last = now;
-        heard.tokens.push_back(token->token);
-      } else if (auto* end = std::get_if<RequestEnd>(&event)) {
-        const std::lock_guard lock(mutex_);
-        heard.usage = end->usage;
-        heard.timings = end->timings;
-        ++n_ended_;
-        changed_.notify_one();
-      }
-    }));
+    FARTHING_TRY(const RequestId id,
+                 engine_.submit(std::move(request), [&heard, this](Event event) {
+                   if (const auto* token = std::get_if<TokenEvent>(&event)) {
+                     const TimePoint now = Clock::now();
+                     if (heard.tokens.empty())
+                       heard.first = now;
+                     else
+                       heard.gaps.push_back(seconds_between(heard.last, now));
+                     heard.last = now;
+                     heard.tokens.push_back(token->token);
+                   } else if (auto* end = std::get_if<RequestEnd>(&event)) {
+                     const std::lock_guard lock(mutex_);
+                     heard.usage = end->usage;
+                     heard.timings = end->timings;
+                     ++n_ended_;
+                     changed_.notify_one();
+                   }
+                 }));
     ids_.push_back(id);
     return {};
   }
@@ -169,8 +173,7 @@ void time_together(const LadderRun& run,
   const double idle = std::max(slice_wall - busy, 0.0);
   const double scale = per_token(sample.prompt_busy + sample.answer_busy, busy);
   sample.wall = sample.prompt_busy + sample.answer_busy + idle * std::max(scale, 1.0);
-  const double requests =
-      static_cast<double>(run.all.size()) / static_cast<double>(heard.size());
+  const double requests = static_cast<double>(run.all.size()) / static_cast<double>(heard.size());
   Latencies seen;
   for (const Heard& h : heard) {
     seen.ttft.push_back(seconds_between(h.submitted, h.first) * scale / requests);
@@ -197,8 +200,7 @@ Result<LadderSample> run_ladder_setting(const LoadedModel& model,
   const double joules_before = meter ? meter->joules() : 0;
   const TimePoint start = Clock::now();
   FARTHING_TRY(std::vector<Heard> heard,
-               Clients(*engine, requests, run.temperature)
-                   .run(together ? run.n_clients : 1, stop));
+               Clients(*engine, requests, run.temperature).run(together ? run.n_clients : 1, stop));
   const double slice_wall = seconds_between(start, Clock::now());
   const double joules = meter ? meter->joules() - joules_before : 0;
   const EngineMetrics metrics = engine->metrics();

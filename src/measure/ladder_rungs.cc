@@ -89,14 +89,14 @@ constexpr Rung kRungs[] = {
      .flags = "--attention flash",
      .kind = RungKind::kAlgorithm,
      .changes_numbers = true,
-     .turn_on =
-         [](Setting& s, const Machine&, const Service&) {
-           s.engine.attention = AttentionMode::kFlash;
-         }},
+     .turn_on = [](Setting& s,
+                   const Machine&,
+                   const Service&) { s.engine.attention = AttentionMode::kFlash; }},
     {.id = "continuous-batching",
      .title = "continuous batching",
-     .what = "Several customers share every step: the model's numbers are read from memory once for "
-             "all of them. Whoever is finished leaves, and the next one steps in at once.",
+     .what =
+         "Several customers share every step: the model's numbers are read from memory once for "
+         "all of them. Whoever is finished leaves, and the next one steps in at once.",
      .flags = "--batching continuous --max-seqs (clients)",
      .kind = RungKind::kSystem,
      .needs = {"kv-cache"},
@@ -128,8 +128,9 @@ constexpr Rung kRungs[] = {
          }},
     {.id = "int8-kv",
      .title = "INT8 KV",
-     .what = "What is kept about earlier words is rounded from 16 bits to 8. Twice as many or twice "
-             "as long conversations fit into memory.",
+     .what =
+         "What is kept about earlier words is rounded from 16 bits to 8. Twice as many or twice "
+         "as long conversations fit into memory.",
      .flags = "--kv-type int8",
      .kind = RungKind::kAlgorithm,
      .needs = {"kv-cache"},
@@ -143,10 +144,9 @@ constexpr Rung kRungs[] = {
      .flags = "--speculate suffix",
      .kind = RungKind::kAlgorithm,
      .needs = {"kv-cache"},
-     .turn_on =
-         [](Setting& s, const Machine&, const Service&) {
-           s.engine.speculate = Speculation::kSuffix;
-         }},
+     .turn_on = [](Setting& s,
+                   const Machine&,
+                   const Service&) { s.engine.speculate = Speculation::kSuffix; }},
     {.id = "slo-scheduling",
      .title = "SLO-aware scheduling",
      .what = "The engine knows how long a customer should wait at most, and takes as much of other "

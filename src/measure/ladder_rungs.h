@@ -65,12 +65,10 @@ std::string names_of(RungSet rungs);  // "naive+kv-cache+simd"
 // kBadInput for a name that is no rung's.
 Result<RungSet> rungs_from_names(std::string_view names);
 
-LadderSetting setting_of(RungSet rungs,
-                         const LadderMachine& machine,
-                         const LadderService& service);
+LadderSetting setting_of(RungSet rungs, const LadderMachine& machine, const LadderService& service);
 
-// What a ladder measures: each rung on top of those below, and alone: the bottom with what it needs,
-// without and with it. `usable` are the rungs that this model and machine have.
+// What a ladder measures: each rung on top of those below, and alone: the bottom with what it
+// needs, without and with it. `usable` are the rungs that this model and machine have.
 struct LadderRow {
   size_t rung = 0;
   RungSet cumulative = 0;

@@ -47,9 +47,8 @@ Json to_json(const LadderSample& sample) {
 }
 
 LadderSample sample_from(const Json& json) {
-  LadderSample sample{.scaled = json.at("scaled"),
-                      .memory = json.at("memory"),
-                      .kv_memory = json.at("kv_memory")};
+  LadderSample sample{
+      .scaled = json.at("scaled"), .memory = json.at("memory"), .kv_memory = json.at("kv_memory")};
   json.at("answers").get_to(sample.answers);
   each_figure(sample, [&](const char* name, double& value) {
     value = json.at(name).get<double>();
@@ -69,7 +68,8 @@ Status fill(const Json& state, LadderResult& result) {
     if (slice.n_requests < 1 || slice.n_requests > result.workload->n_requests ||
         !(slice.lengths > 0 && slice.lengths <= 1))
       return bad_input("its slices can't be");
-    for (const Json& sample : setting.at("samples")) measured.samples.push_back(sample_from(sample));
+    for (const Json& sample : setting.at("samples"))
+      measured.samples.push_back(sample_from(sample));
     result.measured[rungs] = std::move(measured);
   }
   result.seconds = state.at("seconds");
@@ -83,11 +83,10 @@ Json state_json(const LadderResult& result, const Json& key) {
   for (const auto& [rungs, measured] : result.measured) {
     Json samples = Json::array();
     for (const LadderSample& sample : measured.samples) samples.push_back(to_json(sample));
-    settings.push_back({{"rungs", names_of(rungs)},
-                        {"slice",
-                         {{"requests", measured.slice.n_requests},
-                          {"lengths", measured.slice.lengths}}},
-                        {"samples", std::move(samples)}});
+    settings.push_back(
+        {{"rungs", names_of(rungs)},
+         {"slice", {{"requests", measured.slice.n_requests}, {"lengths", measured.slice.lengths}}},
+         {"samples", std::move(samples)}});
   }
   return {{"schema", kSchema},
           {"key", key},

@@ -114,8 +114,9 @@ constexpr std::string_view kArticles[] = {
 constexpr LadderWorkload kWorkloads[] = {
     {.id = "chat",
      .title = "chat: people ask, under one system prompt",
-     .source = "LMSYS-Chat-1M (Zheng et al., arXiv:2309.11998): prompts of 69.5 tokens in the mean, "
-               "answers of 214.5; answers here are a quarter as long, so that a round takes seconds",
+     .source =
+         "LMSYS-Chat-1M (Zheng et al., arXiv:2309.11998): prompts of 69.5 tokens in the mean, "
+         "answers of 214.5; answers here are a quarter as long, so that a round takes seconds",
      .n_requests = 12,
      .n_clients = 6,
      .n_shared = 128,
@@ -156,8 +157,9 @@ constexpr LadderWorkload kWorkloads[] = {
      .phrases = kEdits},
     {.id = "batch",
      .title = "batch: summaries over night, only throughput counts",
-     .source = "CNN/DailyMail (See et al., ACL 2017): articles of 781 tokens in the mean, summaries "
-               "of 56; articles here are a quarter as long",
+     .source =
+         "CNN/DailyMail (See et al., ACL 2017): articles of 781 tokens in the mean, summaries "
+         "of 56; articles here are a quarter as long",
      .n_requests = 16,
      .n_clients = 16,
      .prompt = {.median = 190, .sigma = 0.3, .least = 64, .most = 400},
@@ -196,7 +198,8 @@ int32_t length(const LengthDistribution& d, std::mt19937_64& random) {
 }
 
 int32_t scaled(int32_t n, double factor, int32_t least) {
-  return n == 0 ? 0 : std::clamp(static_cast<int32_t>(std::ceil(n * factor)), std::min(n, least), n);
+  return n == 0 ? 0
+                : std::clamp(static_cast<int32_t>(std::ceil(n * factor)), std::min(n, least), n);
 }
 
 // `n` tokens of text that `next` gives piece by piece.
@@ -245,21 +248,21 @@ Result<LadderRequests> make_requests(const LadderWorkload& workload,
   std::vector<TokenId> shared;
   if (workload.n_shared > 0) {
     FARTHING_TRY(shared, tokens_of(tokenizer, workload.n_shared, [&] {
-      return std::string(workload.opening);
-    }));
+                   return std::string(workload.opening);
+                 }));
   }
   LadderRequests made;
   int32_t longest = 0;
   for (int32_t i = 0; i < workload.n_requests; ++i) {
-    std::seed_seq parts{static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32),
-                        static_cast<uint32_t>(i)};
+    std::seed_seq parts{
+        static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32), static_cast<uint32_t>(i)};
     std::mt19937_64 random(parts);
     LadderRequest request{.n_shared = workload.n_shared, .seed = random()};
     const int32_t n_own = length(workload.prompt, random);
     request.n_answer = length(workload.answer, random);
     FARTHING_TRY(const std::vector<TokenId> own, tokens_of(tokenizer, n_own, [&] {
-      return std::string(workload.phrases[random() % workload.phrases.size()]);
-    }));
+                   return std::string(workload.phrases[random() % workload.phrases.size()]);
+                 }));
     request.prompt = shared;
     request.prompt.insert(request.prompt.end(), own.begin(), own.end());
     if (tokenizer.adds_bos()) request.prompt.front() = tokenizer.bos();

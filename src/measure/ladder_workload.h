@@ -26,9 +26,9 @@ struct LadderWorkload {
   std::string_view title;
   std::string_view source;  // where the lengths are from
   int32_t n_requests = 1;
-  int32_t n_clients = 1;       // each sends its next request when it has its answer
-  int32_t n_shared = 0;        // tokens that all prompts begin with
-  LengthDistribution prompt;   // behind those
+  int32_t n_clients = 1;      // each sends its next request when it has its answer
+  int32_t n_shared = 0;       // tokens that all prompts begin with
+  LengthDistribution prompt;  // behind those
   LengthDistribution answer;
   float temperature = 0;
   // What a client waits at most, in seconds: for the first token, and for each token after it.
