@@ -141,6 +141,14 @@ Status Ladder::describe() {
     add(row.without);
     add(row.with);
   }
+  for (const RungSet rungs : order_) {
+    const LadderSetting s = setting(rungs);
+    FARTHING_TRY(const WeightsMemory weights,
+                 weights_memory(model->model->spec, model->model->file, s.weights));
+    result_.weight_bytes[s.weights] = weights.tiles;
+    const int64_t block = KVStore::bytes_needed(model->model->kv_shapes(s.engine.kv_type), 1);
+    result_.kv_bytes_per_token[s.engine.kv_type] = static_cast<double>(block) / kKVBlockTokens;
+  }
   key_ = {{"model", fmt::format("{:016x}", model->content_hash)},
           {"workload", workload.id},
           {"seed", options_.seed},
@@ -163,9 +171,6 @@ Status Ladder::measure_roofs() {
 Result<LadderSample> Ladder::sample(RungSet rungs, const LadderSlice& slice) {
   const LadderSetting s = setting(rungs);
   FARTHING_TRY(const LoadedModel* model, models_.get(s.weights));
-  result_.weight_bytes[s.weights] = model->model->weights.tiles_bytes;
-  const int64_t block = KVStore::bytes_needed(model->model->kv_shapes(s.engine.kv_type), 1);
-  result_.kv_bytes_per_token[numbers_of(s)] = static_cast<double>(block) / kKVBlockTokens;
   return run_ladder_setting(*model,
                             s,
                             {.all = requests_,
@@ -182,7 +187,9 @@ Result<LadderSample> Ladder::sample(RungSet rungs, const LadderSlice& slice) {
 Status Ladder::probe(RungSet rungs) {
   constexpr double kProbeLengths = 0.03;
   FARTHING_TRY(LadderSample tried, sample(rungs, {.n_requests = 1, .lengths = kProbeLengths}));
-  if (tried.spent < kShortProbe) FARTHING_TRY(tried, sample(rungs, {.n_requests = 1}));
+  if (tried.spent < kShortProbe) {
+    FARTHING_TRY(tried, sample(rungs, {.n_requests = 1}));
+  }
   paces_[rungs] = tried.pace;
   overheads_[rungs] = tried.spent;
   return {};

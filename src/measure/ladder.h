@@ -64,7 +64,7 @@ struct LadderResult {
   std::vector<std::pair<size_t, std::string>> missing;  // rungs that can't be had here, and why
   std::map<RungSet, LadderMeasured> measured;
   std::map<LadderNumbers, Quality> quality;
-  std::map<LadderNumbers, double> kv_bytes_per_token;
+  std::map<KVType, double> kv_bytes_per_token;
   std::map<WeightMode, int64_t> weight_bytes;
   int32_t n_rounds = 0;  // that all settings ran in
   double seconds = 0;    // that the ladder took, those that it was resumed from included

@@ -102,7 +102,6 @@ struct Reporter {
     const LadderMeasured* m = result.of(rungs);
     if (!m || m->samples.empty()) return nullptr;
     const LadderSetting setting = setting_of(rungs, result.machine, result.service);
-    const LadderNumbers numbers = numbers_of(setting);
     const auto rate = [&](double tokens, const OfSample& seconds) {
       return mean(*m,
                   [&](const LadderSample& s) { return seconds(s) > 0 ? tokens / seconds(s) : 0; });
@@ -140,7 +139,7 @@ struct Reporter {
         {"weight_bytes", result.weight_bytes.at(setting.weights)},
         {"kv_memory_bytes", most_kv},
         {"kv_bytes_per_token",
-         setting.engine.kv_cache ? result.kv_bytes_per_token.at(numbers) : 0.0},
+         setting.engine.kv_cache ? result.kv_bytes_per_token.at(setting.engine.kv_type) : 0.0},
         {"price_per_million_tokens", price(*m, Ledger::Count::kOutput)},
         {"price_per_million_total_tokens", price(*m, Ledger::Count::kTotal)},
         {"joules", joules(*m)},
