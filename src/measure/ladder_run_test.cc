@@ -41,7 +41,7 @@ TEST(LadderRun, RungsThatChangeNoNumbersChangeNoAnswer) {
   const auto model = *load_model(kToy, {.weights = WeightMode::kF32});
   const std::vector<LadderRequest> all = requests_for(*model, 100);
   const LadderSlice slice{.n_requests = 5};
-  const LadderService service{.n_clients = 4, .context = 100, .itl_target = 0.05};
+  const LadderService service{.n_clients = 4, .context = 101, .itl_target = 0.05};
   RungSet usable = 0;
   for (size_t i = 0; i < all_rungs().size(); ++i)
     if (!all_rungs()[i].changes_numbers) usable |= rung_bit(i);
