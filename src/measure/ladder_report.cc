@@ -46,7 +46,7 @@ struct Reporter {
     return to_json(mean_of(values_of(m, of)));
   }
   Json price(const LadderMeasured& m, Ledger::Count count) const {
-    const auto basis = [&](Ledger::Basis basis) {
+    const auto by = [&](Ledger::Basis basis) {
       return mean(m, [&, this](const LadderSample& s) {
         const double busy = std::min(s.prompt_busy + s.answer_busy, s.wall);
         const Ledger ledger{
@@ -59,8 +59,8 @@ struct Reporter {
         return price ? per_million(*price).value : 0;
       });
     };
-    return {{"reserved", basis(Ledger::Basis::kReserved)},
-            {"used", basis(Ledger::Basis::kUsed)},
+    return {{"reserved", by(Ledger::Basis::kReserved)},
+            {"used", by(Ledger::Basis::kUsed)},
             {"tokens", count == Ledger::Count::kOutput ? "output" : "total"}};
   }
   Json joules(const LadderMeasured& m) const {
