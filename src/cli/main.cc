@@ -79,6 +79,7 @@ int run(int argc, char** argv) {
   add_quality(app, exit_code);
   add_bench(app, exit_code);
   add_econ(app, exit_code);
+  add_ladder(app, exit_code);
   add_tokenize(app, exit_code);
   add_detokenize(app, exit_code);
   add_apply_template(app, exit_code);

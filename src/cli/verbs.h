@@ -12,6 +12,7 @@ namespace farthing {
 void add_bench(CLI::App& app, int& exit_code);
 void add_bench_serve(CLI::App& bench, int& exit_code);  // beneath bench
 void add_bench_speculation(CLI::App& bench, int& exit_code);
+void add_ladder(CLI::App& app, int& exit_code);
 void add_check(CLI::App& app, int& exit_code);
 void add_doctor(CLI::App& app, int& exit_code);
 void add_econ(CLI::App& app, int& exit_code);

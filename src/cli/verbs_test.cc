@@ -411,6 +411,56 @@ TEST_F(Verbs, CtrlCEndsARunWithWhatThereIs) {
   EXPECT_THAT(contents(err_path), HasSubstr("ended by cancelled"));
 }
 
+TEST_F(Verbs, LadderSaysWhatEachRungIsWorth) {
+  const std::string page = folder_ + "/ladder.html";
+  const Outcome ladder = run({"ladder",
+                              "--model",
+                              kToy,
+                              "--workload",
+                              "toast",
+                              "--ctx",
+                              "80",
+                              "--budget",
+                              "1h",
+                              "--repeats",
+                              "1",
+                              "--price-per-hour",
+                              "3.6",
+                              "--json",
+                              "--html",
+                              page});
+  ASSERT_EQ(ladder.exit_code, 0) << ladder.err;
+  EXPECT_THAT(ladder.err, HasSubstr("s left"));
+  const Json json = Json::parse(ladder.out);
+  EXPECT_EQ(json["schema"], "farthing-ladder/1");
+  EXPECT_NEAR(json["machine"]["usd_per_hour"].get<double>(), 3.6, 1e-9);
+  EXPECT_EQ(json["rungs"].size() + json["missing"].size(), 13u);
+  EXPECT_FALSE(json["claims"].empty());
+  for (const Json& rung : json["rungs"]) {
+    EXPECT_GT(rung["tokens_per_second"]["total"].get<double>(), 0) << rung["id"];
+    EXPECT_GT(rung["price_per_million_tokens"]["reserved"].get<double>(), 0) << rung["id"];
+    EXPECT_TRUE(rung["cumulative"].is_object()) << rung["id"];
+    EXPECT_EQ(rung.contains("alone"), rung["id"] != "naive");
+    // One round leaves intervals unknown.
+    EXPECT_TRUE(rung["factor_from_bottom"]["low"].is_null());
+  }
+  EXPECT_THAT(contents(page), HasSubstr("<svg"));
+}
+
+TEST_F(Verbs, LadderRefusesWhatCantBe) {
+  const Outcome budget = run({"ladder", "--model", kToy, "--budget", "soon"});
+  EXPECT_EQ(budget.exit_code, 2);
+  EXPECT_THAT(budget.err, HasSubstr("10m"));
+  const Outcome workload = run({"ladder", "--model", kToy, "--workload", "video"});
+  EXPECT_EQ(workload.exit_code, 2);
+  EXPECT_THAT(workload.err, HasSubstr("chat|rag|code|batch|toast"));
+  EXPECT_EQ(run({"ladder", "--model", kToy, "--kv-type", "int8"}).exit_code, 2);
+  EXPECT_EQ(run({"ladder", "--model", "no-such-file.gguf"}).exit_code, 3);
+  const Outcome kept = run({"ladder", "--model", kToy, "--resume", file("r", "{}")});
+  EXPECT_EQ(kept.exit_code, 3);
+  EXPECT_THAT(kept.err, HasSubstr("--resume"));
+}
+
 // A program on a terminal of its own.
 class Terminal {
  public:

@@ -480,6 +480,7 @@ void Engine::Impl::step() {
 
 void Engine::Impl::plan(TimePoint now) {
   scheduler->plan(now, batch);
+  metrics.kv_blocks_leased_most = std::max(metrics.kv_blocks_leased_most, pool->n_leased());
   for (Slice& slice : batch.slices) {
     Active& entry = active.at(slice.sequence->request);
     if (entry.started == TimePoint{}) {

@@ -63,6 +63,47 @@ TEST(Ref, MatmulIsTheDotProductOfDecodedRows) {
   }
 }
 
+// Weights that are in both types exactly: rows that are decoded first, and tiles read as they lie.
+TEST(Ref, Float32TilesHaveTheBitsOfDecodedRows) {
+  const KernelTable& ref = ref_kernels();
+  const int64_t rows = 21, cols = 515;
+  const int32_t n_tokens = 3;
+  const std::vector<float> x = test::random_floats(n_tokens * cols, 12);
+  std::vector<std::byte> half(bytes_for(DType::kF16, rows * cols));
+  test::fill_weights(DType::kF16, rows * cols, 11, half.data());
+  std::vector<std::byte> single(bytes_for(DType::kF32, rows * cols));
+  format_of(DType::kF16).decode(half.data(), reinterpret_cast<float*>(single.data()), rows * cols);
+  const auto product = [&](DType type, const std::vector<std::byte>& weights, bool accumulate) {
+    std::vector<std::byte> tiles(static_cast<size_t>(tiled_bytes(type, rows, cols)) + 64);
+    std::byte* aligned = tiles.data() + 64 - reinterpret_cast<uintptr_t>(tiles.data()) % 64;
+    const int64_t n_tiles = (rows + kTileRows - 1) / kTileRows;
+    for (int64_t t = 0; t < n_tiles; ++t)
+      pack_tile(type,
+                weights.data() + t * kTileRows * bytes_for(type, cols),
+                std::min(kTileRows, rows - t * kTileRows),
+                cols,
+                aligned + t * tile_bytes(type, cols));
+    std::vector<float> out(n_tokens * rows, 0.3f);
+    ref.matmul[static_cast<size_t>(type)]({
+        .tiles = aligned,
+        .rows = rows,
+        .cols = cols,
+        .act = reinterpret_cast<const std::byte*>(x.data()),
+        .act_stride = cols * 4,
+        .n_tokens = n_tokens,
+        .out = out.data(),
+        .out_stride = rows,
+        .tile_begin = 0,
+        .tile_end = n_tiles,
+        .accumulate = accumulate,
+        .far = 0,
+    });
+    return out;
+  };
+  for (const bool accumulate : {false, true})
+    EXPECT_EQ(product(DType::kF32, single, accumulate), product(DType::kF16, half, accumulate));
+}
+
 TEST(Ref, PackedActivationsDecodeToTheirSource) {
   const std::vector<float> x = test::random_floats(96, 3, 4.0f);
   std::vector<ActGroup> groups(3);
