@@ -470,7 +470,7 @@ Result<EconReport> compare_prices(const PricesCommand& command) {
                  "a query",
                  "a month",
                  "by the machine's",
-                 "the machine wins from, queries a day"},
+                 "it wins from, queries a day"},
       .rows = {}};
   const double own = fleet.per_query.value;
   report.json["machine"] = {{"per_query", own},
