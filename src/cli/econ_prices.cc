@@ -466,11 +466,7 @@ Result<EconReport> compare_prices(const PricesCommand& command) {
                            fleet.query.input.value,
                            fleet.query.cached.value,
                            fleet.query.output.value),
-      .header = {"model",
-                 "a query",
-                 "a month",
-                 "by the machine's",
-                 "the machine wins from, queries a day"},
+      .header = {"model", "a query", "a month", "by the machine's", "it wins from, queries a day"},
       .rows = {}};
   const double own = fleet.per_query.value;
   report.json["machine"] = {{"per_query", own},

@@ -57,6 +57,7 @@ Result<EconReport> tornado_report(const RiskCommand& command) {
                                    {"npv_at_low", s.at_low},
                                    {"npv_at_high", s.at_high},
                                    {"swing", swing}});
+    if (swing == 0) continue;  // of no matter here
     table.rows.push_back({std::string(f.spec->key),
                           scenario.shown(f, f.low),
                           scenario.shown(f, f.high),

@@ -229,7 +229,7 @@ TEST_F(EconVerb, Html) {
                 AllOf(HasSubstr("<!doctype html>"),
                       HasSubstr("</html>"),
                       Not(HasSubstr("<script")),
-                      Not(HasSubstr("nan"))))
+                      Not(HasSubstr("=\"nan"))))
         << verb;
   }
   EXPECT_EQ(econ("roi --html " + folder_ + "/none/page.html").exit_code, 1);

@@ -53,7 +53,8 @@ Status check(const char* name, double value, double least, double most, const ch
 }  // namespace
 
 double capital_recovery_factor(double rate, double years) {
-  if (rate * years < 1e-9) return (1 + rate * (years + 1) / 2) / years;  // else 1 - (1 + r)^-n is all rounding
+  if (rate * years < 1e-9)
+    return (1 + rate * (years + 1) / 2) / years;  // else 1 - (1 + r)^-n is all rounding
   return rate / -std::expm1(-years * std::log1p(rate));
 }
 
