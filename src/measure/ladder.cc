@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <limits>
+#include <memory>
 #include <numeric>
 #include <set>
+#include <utility>
 
 #include "base/cpu.h"
 #include "measure/ladder_quality.h"
@@ -20,7 +23,6 @@ constexpr double kReserve = 0.1;
 constexpr double kShortProbe = 0.2;
 // Settings whose sequences share steps run so many requests at least.
 constexpr int32_t kLeastTogether = 4;
-constexpr double kSecondsForRoofs = 5;
 
 class Ladder {
  public:
@@ -81,7 +83,7 @@ class Ladder {
   std::vector<LadderRequest> requests_;
   std::vector<RungSet> order_;  // settings of a round: up the ladder, then alone
   std::map<RungSet, LadderPace> paces_;
-  std::map<RungSet, double> overheads_;  // seconds of a run that aren't its requests'
+  std::map<RungSet, LadderMeasured> tries_;  // counted where there is no time for more
   Json key_;
 };
 
@@ -164,7 +166,8 @@ Status Ladder::measure_roofs() {
   say("measuring the machine", left());
   const int32_t threads = result_.machine.n_threads;
   FARTHING_TRY(result_.best, measure_machine(result_.machine.isa, threads));
-  FARTHING_TRY(result_.plain, measure_machine(Isa::kRef, threads));
+  result_.plain_gflops_one = f32_gflops(Isa::kRef, 1);
+  result_.plain_gflops_all = f32_gflops(Isa::kRef, threads);
   return {};
 }
 
@@ -186,12 +189,14 @@ Result<LadderSample> Ladder::sample(RungSet rungs, const LadderSlice& slice) {
 // How fast a setting is, about: a request cut short, and a whole one if that was nothing.
 Status Ladder::probe(RungSet rungs) {
   constexpr double kProbeLengths = 0.03;
-  FARTHING_TRY(LadderSample tried, sample(rungs, {.n_requests = 1, .lengths = kProbeLengths}));
+  LadderSlice slice{.n_requests = 1, .lengths = kProbeLengths};
+  FARTHING_TRY(LadderSample tried, sample(rungs, slice));
   if (tried.spent < kShortProbe) {
-    FARTHING_TRY(tried, sample(rungs, {.n_requests = 1}));
+    slice.lengths = 1;
+    FARTHING_TRY(tried, sample(rungs, slice));
   }
   paces_[rungs] = tried.pace;
-  overheads_[rungs] = tried.spent;
+  tries_[rungs] = {.slice = slice, .samples = {std::move(tried)}};
   return {};
 }
 
@@ -247,6 +252,7 @@ Status Ladder::run_rounds() {
       if (expected(rungs) > left() - kept) {
         result_.out_of_time = true;
         if (round > 0) return {};
+        if (tries_.contains(rungs)) result_.measured[rungs] = tries_.at(rungs);
         continue;  // a faster setting may still fit
       }
       double rest = 0;

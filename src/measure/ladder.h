@@ -58,8 +58,9 @@ struct LadderResult {
   std::string note;  // on its weights, see measure/weights_note.h
   LadderMachine machine;
   LadderService service;
-  MachineSpeed plain;  // of plain loops, and of the best kernels
-  MachineSpeed best;
+  MachineSpeed best;            // of the best kernels
+  double plain_gflops_one = 0;  // f32, of plain loops on one thread
+  double plain_gflops_all = 0;
   std::vector<LadderRow> rows;
   std::vector<std::pair<size_t, std::string>> missing;  // rungs that can't be had here, and why
   std::map<RungSet, LadderMeasured> measured;

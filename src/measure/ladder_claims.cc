@@ -278,21 +278,25 @@ Json toast_row(const Json& ladder) {
 }  // namespace
 
 Json factors_of(const Json& ladder) {
-  double products[2][2] = {{1, 1}, {1, 1}};  // [algorithm, system][on top, alone]
-  for (const Json& rung : ladder.at("rungs")) {
-    const size_t kind = rung.at("kind") == "algorithm" ? 0 : 1;
-    products[kind][0] *= number(&rung, "/factor/value").value_or(1);
-    products[kind][1] *= number(&rung, "/alone/factor/value").value_or(1);
-  }
+  // Of the rungs of a kind, or of both; null if none was measured.
+  const auto product = [&](std::string_view kind, const char* pointer) -> Json {
+    std::optional<double> value;
+    for (const Json& rung : ladder.at("rungs")) {
+      if (!kind.empty() && rung.at("kind") != kind) continue;
+      if (const auto factor = number(&rung, pointer)) value = value.value_or(1) * *factor;
+    }
+    return value ? Json(*value) : Json();
+  };
+  constexpr const char *kOnTop = "/factor/value", *kAlone = "/alone/factor/value";
   const auto all = whole(ladder);
-  Json factors = {{"algorithm", products[0][0]},
-                  {"system", products[1][0]},
-                  {"product", products[0][0] * products[1][0]},
+  Json factors = {{"algorithm", product("algorithm", kOnTop)},
+                  {"system", product("system", kOnTop)},
+                  {"product", product("", kOnTop)},
                   {"whole", all ? Json(*all) : Json()},
                   {"alone",
-                   {{"algorithm", products[0][1]},
-                    {"system", products[1][1]},
-                    {"product", products[0][1] * products[1][1]}}}};
+                   {{"algorithm", product("algorithm", kAlone)},
+                    {"system", product("system", kAlone)},
+                    {"product", product("", kAlone)}}}};
   const Baseline baseline;
   const Json& machine = ladder.at("machine");
   const double n = std::max(1.0, machine.at("threads").get<double>());

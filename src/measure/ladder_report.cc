@@ -79,20 +79,21 @@ struct Reporter {
     }
     return json;
   }
-  // What holds a setting up, by what plain loops and the best kernels did on this machine.
+  // What holds a setting up, by what loops of the same kind that do nothing else reach here.
   Json bound(const LadderMeasured& m, const LadderSetting& setting) const {
-    const bool plain = setting.engine.isa == Isa::kRef;
-    const MachineSpeed& speed = plain ? result.plain : result.best;
-    const MachineSpeed::Rates& roof = setting.engine.n_threads == 1 ? speed.one : speed.all;
-    const bool floats = plain || setting.weights == WeightMode::kF32;
-    const double peak = (floats ? roof.f32_gflops : roof.int8_gops) * 1e9;
+    const bool plain = setting.engine.isa == Isa::kRef && result.machine.isa != Isa::kRef;
+    const bool one = setting.engine.n_threads == 1;
+    const MachineSpeed::Rates& roof = one ? result.best.one : result.best.all;
+    double peak = setting.weights == WeightMode::kF32 ? roof.f32_gflops : roof.int8_gops;
+    if (plain) peak = one ? result.plain_gflops_one : result.plain_gflops_all;
     const auto part = [&](const OfSample& of, double most) {
       const double value = mean_of(values_of(m, of)).value;
       return most > 0 ? value / most : 0;
     };
     const double read =
         part([](const LadderSample& s) { return s.bytes_per_s; }, roof.read_gb_per_s * 1e9);
-    const double compute = part([](const LadderSample& s) { return s.operations_per_s; }, peak);
+    const double compute =
+        part([](const LadderSample& s) { return s.operations_per_s; }, peak * 1e9);
     const char* by = "latency";
     if (std::max(read, compute) >= kBoundFrom) by = read >= compute ? "bandwidth" : "compute";
     return {{"by", by}, {"bandwidth_fraction", read}, {"compute_fraction", compute}};
@@ -231,7 +232,8 @@ struct Reporter {
     json["read_gb_per_s"] = result.best.all.read_gb_per_s;
     json["int8_gops"] = result.best.all.int8_gops;
     json["f32_gflops"] = result.best.all.f32_gflops;
-    json["plain_loops"] = speed_json(result.plain);
+    json["plain_loops"] = {{"one_thread_f32_gflops", result.plain_gflops_one},
+                           {"all_threads_f32_gflops", result.plain_gflops_all}};
     const double hour = (bill.price.busy * hours(1)).value;
     json["currency"] = bill.price.currency;
     json["price_per_hour"] = hour;

@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <functional>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -33,62 +35,79 @@ std::string bar(double value, double least, double most, int width) {
   return out + std::string(kParts[eighths % 8]);
 }
 
-// The rungs' figures, one text each.
-struct Table {
-  Row head;
-  std::vector<Row> rows;
-  size_t bar_column = 0;
+// What is said of a rung, and where: a terminal has room for what matters most, with bars;
+// Markdown for all.
+enum class Where : uint8_t { kBoth, kTerminal, kMarkdown };
+struct Column {
+  std::string head;
+  bool left = false;
+  Where where = Where::kBoth;
+  std::function<std::string(const Json& rung)> text;
 };
 
-Table table_of(const Json& ladder, bool bars) {
-  const std::string currency = ladder.at("machine").at("currency");
-  Table table;
-  table.head = {"rung",
-                "tokens/s",
-                "",
-                "TTFT p50",
-                "TPOT p50",
-                "pauses p99",
-                "memory",
-                "KV/token",
-                currency + "/M out",
-                "used",
-                "J/token",
-                "step",
-                "alone",
-                "top-1",
-                "bound by"};
-  table.bar_column = 2;
-  double least = 1e300, most = 0;
+std::vector<Column> columns_of(const Json& ladder, Where where) {
+  double least = std::numeric_limits<double>::infinity(), most = 0;
   for (const Json& rung : ladder.at("rungs")) {
-    const auto rate = figure(rung, "/tokens_per_second/total");
-    if (!rate || *rate <= 0) continue;
-    least = std::min(least, *rate);
-    most = std::max(most, *rate);
+    const double rate = figure(rung, "/tokens_per_second/total").value_or(0);
+    if (rate > 0) least = std::min(least, rate);
+    most = std::max(most, rate);
   }
+  const auto of = [](std::string (*format)(std::optional<double>), const char* pointer) {
+    return [=](const Json& rung) { return format(figure(rung, pointer)); };
+  };
+  using enum Where;
+  std::vector<Column> columns = {
+      {"rung", true, kBoth, [](const Json& rung) { return rung.at("title").get<std::string>(); }},
+      {"tokens/s",
+       false,
+       kBoth,
+       [](const Json& rung) {
+         const bool scaled = rung.at("measured") == true && rung.at("cumulative").at("scaled");
+         return three_figures(figure(rung, "/tokens_per_second/total")) + (scaled ? "*" : "");
+       }},
+      {"",
+       true,
+       kTerminal,
+       [=](const Json& rung) {
+         return bar(figure(rung, "/tokens_per_second/total").value_or(0), least / 2, most, 12);
+       }},
+      {"TTFT p50", false, kBoth, of(as_time, "/cumulative/ttft_seconds/p50/value")},
+      {"TTFT p99", false, kMarkdown, of(as_time, "/cumulative/ttft_seconds/p99/value")},
+      {"TPOT p50", false, kBoth, of(as_time, "/cumulative/tpot_seconds/p50/value")},
+      {"TPOT p99", false, kMarkdown, of(as_time, "/cumulative/tpot_seconds/p99/value")},
+      {"pauses p99", false, kMarkdown, of(as_time, "/cumulative/itl_p99_seconds/value")},
+      {"memory", false, kBoth, of(as_bytes, "/cumulative/memory_bytes")},
+      {"KV/token", false, kMarkdown, of(as_bytes, "/cumulative/kv_bytes_per_token")},
+      {ladder.at("machine").at("currency").get<std::string>() + "/M out",
+       false,
+       kBoth,
+       of(three_figures, kReservedPrice)},
+      {"used",
+       false,
+       kMarkdown,
+       of(three_figures, "/cumulative/price_per_million_tokens/used/value")},
+      {"J/token", false, kMarkdown, of(three_figures, "/cumulative/joules/per_output_token/value")},
+      {"step", false, kBoth, of(as_times, "/factor/value")},
+      {"alone", false, kBoth, of(as_times, "/alone/factor/value")},
+      {"KLD", false, kMarkdown, of(three_figures, "/quality/kld_mean/value")},
+      {"top-1", false, kBoth, of(as_percent, "/quality/top1_agreement/value")},
+      {"bound by", true, kBoth, [](const Json& rung) -> std::string {
+         if (rung.at("measured") != true) return "not measured";
+         return rung.at("cumulative").at("bound").at("by");
+       }}};
+  std::erase_if(columns, [=](const Column& c) { return c.where != kBoth && c.where != where; });
+  return columns;
+}
+
+// The head, and a row for each rung.
+std::vector<Row> rows_of(const Json& ladder, const std::vector<Column>& columns) {
+  std::vector<Row> rows(1);
+  for (const Column& column : columns) rows[0].push_back(column.head);
   for (const Json& rung : ladder.at("rungs")) {
-    const auto at = [&](const char* pointer) { return figure(rung, pointer); };
-    const bool measured = rung.at("measured");
-    const bool scaled = measured && rung.at("cumulative").at("scaled");
-    const auto rate = at("/tokens_per_second/total");
-    table.rows.push_back({rung.at("title"),
-                          three_figures(rate) + (scaled ? "*" : ""),
-                          bars && rate ? bar(*rate, least / 2, most, 12) : "",
-                          as_time(at("/cumulative/ttft_seconds/p50/value")),
-                          as_time(at("/cumulative/tpot_seconds/p50/value")),
-                          as_time(at("/cumulative/itl_p99_seconds/value")),
-                          as_bytes(at("/cumulative/memory_bytes")),
-                          as_bytes(at("/cumulative/kv_bytes_per_token")),
-                          three_figures(at(kReservedPrice)),
-                          three_figures(at("/cumulative/price_per_million_tokens/used/value")),
-                          three_figures(at("/cumulative/joules/per_output_token/value")),
-                          as_times(at("/factor/value")),
-                          as_times(at("/alone/factor/value")),
-                          as_percent(at("/quality/top1_agreement/value")),
-                          measured ? rung.at("cumulative").at("bound").at("by").get<std::string>()
-                                   : "not measured"});
+    Row& row = rows.emplace_back();
+    for (const Column& column : columns) row.push_back(column.text(rung));
   }
-  return table;
+  return rows;
 }
 
 std::string headline(const Json& ladder) {
@@ -216,20 +235,16 @@ std::vector<std::string> notes_of(const Json& ladder) {
 }
 
 std::string ladder_table(const Json& ladder) {
-  Table table = table_of(ladder, true);
-  std::vector<size_t> widths(table.head.size());
-  table.rows.insert(table.rows.begin(), table.head);
-  for (const Row& row : table.rows) {
+  const std::vector<Column> columns = columns_of(ladder, Where::kTerminal);
+  const std::vector<Row> rows = rows_of(ladder, columns);
+  std::vector<size_t> widths(columns.size());
+  for (const Row& row : rows) {
     for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width_of(row[i]));
   }
   std::string out = lines_above(ladder) + "\n";
-  for (const Row& row : table.rows) {
-    std::string line;
-    for (size_t i = 0; i < row.size(); ++i) {
-      const bool left = i == 0 || i == table.bar_column || i + 1 == row.size();
-      line += padded(row[i], widths[i], left) + (i + 1 < row.size() ? "  " : "");
-    }
-    out += line + "\n";
+  for (const Row& row : rows) {
+    for (size_t i = 0; i < row.size(); ++i)
+      out += padded(row[i], widths[i], columns[i].left) + (i + 1 < row.size() ? "  " : "\n");
   }
   out += fmt::format("\n{}\n{}\n{}\n", headline(ladder), factors_line(ladder), kReading);
   for (const std::string& note : notes_of(ladder)) out += note + "\n";
@@ -237,15 +252,11 @@ std::string ladder_table(const Json& ladder) {
 }
 
 std::string ladder_markdown(const Json& ladder) {
-  Table table = table_of(ladder, false);
-  const auto drop_bar = [&](Row row) {
-    row.erase(row.begin() + static_cast<ptrdiff_t>(table.bar_column));
-    return row;
-  };
+  const std::vector<Column> columns = columns_of(ladder, Where::kMarkdown);
   std::string out = "## What each optimisation is worth\n\n" + lines_above(ladder) + "\n";
-  out += markdown_row(drop_bar(table.head));
-  out += markdown_row(Row(table.head.size() - 1, "---"));
-  for (Row& row : table.rows) out += markdown_row(drop_bar(std::move(row)));
+  const std::vector<Row> rows = rows_of(ladder, columns);
+  out += markdown_row(rows[0]) + markdown_row(Row(columns.size(), "---"));
+  for (size_t i = 1; i < rows.size(); ++i) out += markdown_row(rows[i]);
   out += fmt::format("\n{}\n\n{}\n\n{}\n\n", headline(ladder), factors_line(ladder), kReading);
   for (const std::string& note : notes_of(ladder)) out += "- " + note + "\n";
   out +=

@@ -146,6 +146,11 @@ Result<MachineSpeed::Rates> glance_at_machine(Isa isa, int32_t threads) {
       .int8_gops = peak_rate(team, kSecondsAtAGlance, peak.int8_dot).best * 1e-9};
 }
 
+double f32_gflops(Isa isa, int32_t threads) {
+  ThreadTeam team(threads);
+  return peak_rate(team, kSecondsBetweenTests, peak_kernels(isa).f32_fma).best * 1e-9;
+}
+
 Json speed_json(const MachineSpeed& speed) {
   return {{"read_test_bytes", speed.read_bytes},
           {"one_thread", to_json(speed.one)},

@@ -49,6 +49,9 @@ class MachineGauge {
 // like "most of", not for comparisons. f32_gflops stays 0.
 Result<MachineSpeed::Rates> glance_at_machine(Isa isa, int32_t threads);
 
+// f32_gflops of so many threads alone, in about a twentieth of a second.
+double f32_gflops(Isa isa, int32_t threads);
+
 // {"read_test_bytes", "one_thread": {...}, "all_threads": {...}}
 Json speed_json(const MachineSpeed& speed);
 
