@@ -51,10 +51,11 @@ struct Reporter {
         const double busy = std::min(s.prompt_busy + s.answer_busy, s.wall);
         const Ledger ledger{
             .price = bill.price,
-            .idle = {s.wall - busy},
-            .busy = {{std::min(s.prompt_busy, busy)}, {busy - std::min(s.prompt_busy, busy)}},
-            .prompt = {n_prompt()},
-            .completion = {n_answer()}};
+            .idle = Seconds{s.wall - busy},
+            .busy = {Seconds{std::min(s.prompt_busy, busy)},
+                     Seconds{busy - std::min(s.prompt_busy, busy)}},
+            .prompt = Tokens{n_prompt()},
+            .completion = Tokens{n_answer()}};
         const auto price = ledger.token_price(basis, count);
         return price ? per_million(*price).value : 0;
       });
