@@ -279,6 +279,7 @@ Status Ladder::run_rounds() {
 }
 
 Status Ladder::measure_quality() {
+  if (left() <= 0) return {};
   // The text: what was asked, and the answers of the highest setting that gave some.
   std::vector<TokenId> text;
   const std::vector<std::vector<TokenId>>* answers = nullptr;
