@@ -19,8 +19,9 @@ namespace {
 // Of the budget: for the losses; and kept back from the rounds, since a machine may get slower.
 constexpr double kQualityShare = 0.12;
 constexpr double kReserve = 0.1;
-// A probe that is shorter says nothing: then a whole request is run.
+// A try that is shorter says little: another one takes about so long.
 constexpr double kShortProbe = 0.2;
+constexpr double kProbeSeconds = 0.5;
 // Settings whose sequences share steps run so many requests at least.
 constexpr int32_t kLeastTogether = 4;
 
@@ -186,14 +187,19 @@ Result<LadderSample> Ladder::sample(RungSet rungs, const LadderSlice& slice) {
                             watch_.stop);
 }
 
-// How fast a setting is, about: a request cut short, and a whole one if that was nothing.
+// How fast a setting is, about: a request cut short, and more of it if that was over at once.
 Status Ladder::probe(RungSet rungs) {
   constexpr double kProbeLengths = 0.03;
   LadderSlice slice{.n_requests = 1, .lengths = kProbeLengths};
   FARTHING_TRY(LadderSample tried, sample(rungs, slice));
   if (tried.spent < kShortProbe) {
-    slice.lengths = 1;
-    FARTHING_TRY(tried, sample(rungs, slice));
+    const bool kv_cache = setting(rungs).engine.kv_cache;
+    const auto first = std::span(requests_).first(1);
+    const LadderSlice more = fit_slice(first, tried.pace, kv_cache, 1, kProbeSeconds);
+    if (more.lengths > slice.lengths) {
+      slice = more;
+      FARTHING_TRY(tried, sample(rungs, slice));
+    }
   }
   paces_[rungs] = tried.pace;
   tries_[rungs] = {.slice = slice, .samples = {std::move(tried)}};
@@ -273,6 +279,7 @@ Status Ladder::run_rounds() {
 }
 
 Status Ladder::measure_quality() {
+  if (left() <= 0) return {};
   // The text: what was asked, and the answers of the highest setting that gave some.
   std::vector<TokenId> text;
   const std::vector<std::vector<TokenId>>* answers = nullptr;
