@@ -544,9 +544,11 @@ asio::awaitable<bool> Connection::send(std::string bytes) {
       SteadyClock::now() + stall +
       std::chrono::milliseconds(bytes.size() * 1000 / server_.options.least_read_rate);
   while (!rest.empty()) {
+    // By the clock, not by the timer alone: a write that finds room ends before a timer that is due.
     const auto left =
         std::chrono::duration_cast<ServerOptions::Duration>(last - SteadyClock::now());
-    arm(std::clamp(left, ServerOptions::Duration(0), stall));
+    if (left <= ServerOptions::Duration(0)) co_return false;
+    arm(std::min(left, stall));
     const auto [code, n] =
         co_await stream_.async_write_some(asio::buffer(rest.data(), rest.size()), kNoThrow);
     if (code || timed_out_) co_return false;
