@@ -544,7 +544,8 @@ asio::awaitable<bool> Connection::send(std::string bytes) {
       SteadyClock::now() + stall +
       std::chrono::milliseconds(bytes.size() * 1000 / server_.options.least_read_rate);
   while (!rest.empty()) {
-    // By the clock, not by the timer alone: a write that finds room ends before a timer that is due.
+    // By the clock, not by the timer alone: a write that finds room ends before a timer that is
+    // due.
     const auto left =
         std::chrono::duration_cast<ServerOptions::Duration>(last - SteadyClock::now());
     if (left <= ServerOptions::Duration(0)) co_return false;
