@@ -201,8 +201,9 @@ class Overload(unittest.TestCase):
 
     def test_who_is_refused_knows_when_to_come_back(self):
         seconds = 60 if LONG else 8
+        # A cache that is soon full: what it still takes in would look like growth.
         with Server(BINARY, "--ctx", "2048", "--max-seqs", "8", "--max-queue", str(PLACES - 8), "--max-wait", "1.5",
-                    "--request-timeout", "20") as server:
+                    "--request-timeout", "20", "--kv-memory", "50M") as server:
             asyncio.run(self.overload(server, seconds))
             wait_until(lambda: kv(server)["leased"] == 0, 30, "idle")
             server.terminate()
