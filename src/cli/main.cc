@@ -76,6 +76,8 @@ int run(int argc, char** argv) {
   add_run(app, exit_code);
   add_perplexity(app, exit_code);
   add_quality(app, exit_code);
+  add_quantize(app, exit_code);
+  add_imatrix(app, exit_code);
   add_bench(app, exit_code);
   add_tokenize(app, exit_code);
   add_detokenize(app, exit_code);
