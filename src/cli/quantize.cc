@@ -22,8 +22,12 @@
 #include "cli/terminal.h"
 #include "cli/verb.h"
 #include "cli/verbs.h"
+#include "convert/quantize_folder.h"
+#include "engine/loaded_model.h"
 #include "load/model_file.h"
+#include "measure/input_products.h"
 #include "measure/kld_plan.h"
+#include "model/model.h"
 #include "text/tokenizer.h"
 
 namespace farthing {
@@ -34,19 +38,23 @@ struct QuantizeOptions {
   std::string out;
   std::string type;
   std::string imatrix;
+  std::string method;
   int32_t n_threads = 0;
   double target_kld = 0;  // 0: none
   std::string text;
-  int32_t chunks = 4;
+  int32_t chunks = 0;  // 0: as many as is usual for what they are for
   int32_t context = 512;
   bool json = false;
   bool dry_run = false;
 };
 
-std::string mix_names() {
+std::string type_names() {
   std::string names;
-  for (const Mix& mix : all_mixes())
-    names += fmt::format("{}{}", names.empty() ? "" : ", ", mix.name);
+  const auto add = [&](std::string_view name) {
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", name);
+  };
+  for (const Mix& mix : all_mixes()) add(mix.name);
+  for (const FolderType& type : all_folder_types()) add(type.name);
   return names;
 }
 
@@ -96,27 +104,28 @@ std::string row_text(const TensorPlan& t, const Mix* mix, const std::optional<Te
 // One line that is rewritten, on a terminal.
 class QuantizeMeter {
  public:
-  explicit QuantizeMeter(const QuantizePlan& plan)
-      : plan_(plan), terminal_(is_terminal(STDERR_FILENO)) {}
+  QuantizeMeter(size_t n_tensors, int64_t n_values)
+      : n_tensors_(n_tensors), n_values_(n_values), terminal_(is_terminal(STDERR_FILENO)) {}
   ~QuantizeMeter() {
     if (shown_) fmt::print(stderr, "\r\033[K");
   }
   void show(size_t tensor, int64_t values_done) {
     if (!terminal_) return;
-    const double share = static_cast<double>(values_done) /
-                         static_cast<double>(std::max<int64_t>(1, plan_.n_values()));
+    const double share =
+        static_cast<double>(values_done) / static_cast<double>(std::max<int64_t>(1, n_values_));
     const double seconds = seconds_between(start_, Clock::now());
     fmt::print(stderr,
                "\rtensor {} of {}, {:.0f} %, about {:.0f} s left   ",
                tensor + 1,
-               plan_.tensors.size(),
+               n_tensors_,
                100 * share,
                seconds / share * (1 - share));
     shown_ = true;
   }
 
  private:
-  const QuantizePlan& plan_;
+  size_t n_tensors_;
+  int64_t n_values_;
   bool terminal_;
   bool shown_ = false;
   TimePoint start_ = Clock::now();
@@ -183,19 +192,33 @@ void warn_of_quantised(const QuantizePlan& plan) {
                n);
 }
 
+// The windows of --text, and what they point to.
+struct TextWindows {
+  std::vector<TokenId> tokens;
+  std::optional<Windows> windows;
+};
+
+Result<std::unique_ptr<TextWindows>> windows_of_text(const QuantizeOptions& options,
+                                                     const ModelFile& file,
+                                                     int32_t usual_chunks) {
+  auto tokenizer = make_tokenizer(file);
+  if (!tokenizer) return std::move(tokenizer).error().in(options.in);
+  ScoringOptions scoring;
+  scoring.text = options.text;
+  scoring.chunks = options.chunks > 0 ? options.chunks : usual_chunks;
+  scoring.model.engine.context = options.context;
+  auto out = std::make_unique<TextWindows>();
+  FARTHING_TRY(out->tokens, text_tokens(*tokenizer, options.text));
+  FARTHING_TRY(out->windows, windows_of(out->tokens, *tokenizer, scoring));
+  return out;
+}
+
 Result<KldPlan> choose_by_kld(const QuantizeOptions& options,
                               const ModelFile& file,
                               const ImportanceMatrix* importance,
                               Interrupts& interrupts) {
-  auto tokenizer_made = make_tokenizer(file);
-  if (!tokenizer_made) return std::move(tokenizer_made).error().in(options.in);
-  const Tokenizer tokenizer = *std::move(tokenizer_made);
-  ScoringOptions scoring;
-  scoring.text = options.text;
-  scoring.chunks = options.chunks;
-  scoring.model.engine.context = options.context;
-  FARTHING_TRY(const std::vector<TokenId> tokens, text_tokens(tokenizer, options.text));
-  FARTHING_TRY(const Windows windows, windows_of(tokens, tokenizer, scoring));
+  constexpr int32_t kChunks = 4;
+  FARTHING_TRY(const auto text, windows_of_text(options, file, kChunks));
   const bool terminal = is_terminal(STDERR_FILENO);
   KldPlanOptions kld{.target = options.target_kld};
   kld.runner.n_threads = options.n_threads;
@@ -204,20 +227,28 @@ Result<KldPlan> choose_by_kld(const QuantizeOptions& options,
       fmt::print(stderr, "\r\033[Kmeasuring {} of {}: {}", n_done, n_all, printable(what));
     return !interrupts.take();
   };
-  auto plan = plan_for_kld(file, importance, windows, kld);
+  auto plan = plan_for_kld(file, importance, *text->windows, kld);
   if (terminal) fmt::print(stderr, "\r\033[K");
   return plan;
 }
 
 Status check(const QuantizeOptions& options) {
   if (options.target_kld == 0 && options.type.empty())
-    return usage_error("--type is missing: give one of {}", mix_names());
-  if (!options.type.empty() && mix_from_name(options.type) == nullptr)
-    return usage_error("--type {}: is none of {}", options.type, mix_names());
+    return usage_error("--type is missing: give one of {}", type_names());
+  const FolderType* const folder = folder_type_from_name(options.type);
+  if (!options.type.empty() && mix_from_name(options.type) == nullptr && folder == nullptr)
+    return usage_error("--type {}: is none of {}", options.type, type_names());
   if (options.target_kld != 0 && !options.type.empty())
     return usage_error("--target-kld chooses the types: leave --type out");
   if (options.target_kld != 0 && options.text.empty())
     return usage_error("--text is missing: --target-kld measures on a text");
+  const bool is_int4 = folder != nullptr && folder->kind == FolderType::Kind::kInt4;
+  if (!options.method.empty() && !is_int4)
+    return usage_error("--method chooses how INT4 is made: leave it out for other types");
+  if (options.method == "feedback" && options.text.empty())
+    return usage_error("--text is missing: error feedback is calibrated on a text");
+  if (options.target_kld == 0 && !options.text.empty() && !is_int4)
+    return usage_error("--text is for --target-kld, and to calibrate INT4: leave it out");
   if (options.out.empty() && !options.dry_run)
     return usage_error("OUT is missing: give the file to write, or --dry-run");
   std::error_code error;
@@ -226,6 +257,121 @@ Status check(const QuantizeOptions& options) {
       return usage_error("{}: is what is read: write to another file", options.out);
   }
   return {};
+}
+
+// ---- folders ----
+
+Int4Method method_of(const QuantizeOptions& options) {
+  if (options.method == "nearest") return Int4Method::kNearest;
+  const bool calibrated = options.method == "feedback" || (options.method.empty() && !options.text.empty());
+  return calibrated ? Int4Method::kFeedback : Int4Method::kFit;
+}
+
+// A model that runs over a text for its inputs' products, and what it needs.
+struct Calibration {
+  std::unique_ptr<TextWindows> text;
+  std::unique_ptr<Model> model;
+  std::optional<InputProducts> products;
+};
+
+// `in` is opened a second time: the model owns its file.
+Result<std::unique_ptr<Calibration>> calibrate(const QuantizeOptions& options,
+                                               const std::string& in,
+                                               Interrupts& interrupts) {
+  auto out = std::make_unique<Calibration>();
+  FARTHING_TRY(ModelFile file, open_model_file(in));
+  constexpr int32_t kChunks = 32;
+  FARTHING_TRY(out->text, windows_of_text(options, file, kChunks));
+  FARTHING_TRY(out->model, make_model(std::move(file), WeightMode::kNative));
+  const int64_t free = memory_budget().available;
+  const bool terminal = is_terminal(STDERR_FILENO);
+  const Windows& windows = *out->text->windows;
+  out->products.emplace(*out->model,
+                        RunnerOptions{.n_threads = options.n_threads},
+                        windows,
+                        free > 0 ? free / 4 : int64_t{4} << 30,
+                        [&interrupts, terminal, n = windows.count()](int32_t layer, int32_t n_done) {
+                          if (terminal)
+                            fmt::print(stderr,
+                                       "\r\033[Kinputs from layer {}: chunk {} of {}",
+                                       layer,
+                                       n_done,
+                                       n);
+                          return !interrupts.take();
+                        });
+  return out;
+}
+
+Json json_of(const FolderPlan& plan, const std::vector<std::optional<TensorLoss>>& losses) {
+  Json matrices = Json::array();
+  for (size_t i = 0; i < plan.matrices.size(); ++i) {
+    const FolderMatrix& m = plan.matrices[i];
+    int64_t bytes = 0;
+    for (const StoredSpec& part : m.parts(plan.type->kind)) bytes += part.bytes;
+    Json json = {{"name", m.stored->name},
+                 {"shape", {m.rows(), m.cols()}},
+                 {"from", m.stored->type->name},
+                 {"bytes", bytes},
+                 {"group", m.group > 0 ? Json(m.group) : Json()},
+                 {"importance", m.importance != nullptr}};
+    if (losses[i]) json["error"] = losses[i]->error;
+    if (losses[i] && m.importance != nullptr) json["weighted_error"] = losses[i]->weighted;
+    matrices.push_back(json);
+  }
+  return {{"type", plan.type->name},
+          {"tensors", matrices},
+          {"bytes", plan.bytes()},
+          {"parameters", plan.n_values()},
+          {"bits_per_weight", bits_per_weight(plan.bytes(), plan.n_values())}};
+}
+
+std::string text_of(const FolderPlan& plan, const std::vector<std::optional<TensorLoss>>& losses) {
+  std::string text;
+  for (size_t i = 0; i < plan.matrices.size(); ++i) {
+    const FolderMatrix& m = plan.matrices[i];
+    text += fmt::format("{:<48} {:>6} x {:<6} {:>5}  {}  {}\n",
+                        printable(m.stored->name),
+                        m.rows(),
+                        m.cols(),
+                        m.stored->type->name,
+                        m.group > 0 ? fmt::format("groups of {}", m.group) : plan.type->name,
+                        losses[i] ? fmt::format("{:.5f}", losses[i]->error) : "");
+  }
+  return text + fmt::format("{} matrices, {:.1f} M parameters: {:.1f} MB at {:.2f} bits per weight; "
+                            "{} other tensors as they were\n",
+                            plan.matrices.size(),
+                            static_cast<double>(plan.n_values()) * 1e-6,
+                            static_cast<double>(plan.bytes()) * 1e-6,
+                            bits_per_weight(plan.bytes(), plan.n_values()),
+                            plan.kept.size());
+}
+
+Status quantize_to_folder(const QuantizeOptions& options,
+                          const FolderType& type,
+                          const std::string& in,
+                          const ModelFile& file,
+                          const ImportanceMatrix* importance) {
+  FARTHING_TRY(const FolderPlan plan, plan_folder(file, in, type, importance));
+  std::vector<std::optional<TensorLoss>> losses(plan.matrices.size());
+  if (!options.dry_run) {
+    FARTHING_TRY(Interrupts interrupts, Interrupts::create());
+    FolderOptions how{.method = method_of(options)};
+    std::unique_ptr<Calibration> calibration;
+    if (how.method == Int4Method::kFeedback) {
+      FARTHING_TRY(calibration, calibrate(options, in, interrupts));
+      how.products_of = [&](const std::string& tensor) { return calibration->products->of(tensor); };
+    }
+    ThreadTeam team(options.n_threads > 0 ? options.n_threads : cpu_budget().threads);
+    QuantizeMeter meter(plan.matrices.size(), plan.n_values());
+    FARTHING_TRY_VOID(write_folder(
+        plan, options.out, how, team, [&](size_t matrix, int64_t done, const TensorLoss* loss) {
+          losses[matrix] = *loss;
+          meter.show(matrix, done);
+          return !interrupts.take();
+        }));
+  }
+  return write_stdout(options.json ? to_text(json_of(plan, losses), 2) + "\n"
+                                   : text_of(plan, losses));
 }
 
 Status quantize(const QuantizeOptions& options) {
@@ -237,6 +383,8 @@ Status quantize(const QuantizeOptions& options) {
     FARTHING_TRY(importance, read_importance(options.imatrix));
   }
   const ImportanceMatrix* const weights = importance ? &*importance : nullptr;
+  if (const FolderType* const type = folder_type_from_name(options.type))
+    return quantize_to_folder(options, *type, in, file, weights);
   FARTHING_TRY(Interrupts interrupts, Interrupts::create());
   Chosen chosen{.mix = mix_from_name(options.type)};
   if (chosen.mix != nullptr) {
@@ -250,7 +398,7 @@ Status quantize(const QuantizeOptions& options) {
   if (!options.dry_run) {
     warn_of_quantised(plan);
     ThreadTeam team(options.n_threads > 0 ? options.n_threads : cpu_budget().threads);
-    QuantizeMeter meter(plan);
+    QuantizeMeter meter(plan.tensors.size(), plan.n_values());
     FARTHING_TRY_VOID(write_quantized(
         plan, options.out, team, [&](size_t tensor, int64_t values_done, const TensorLoss* loss) {
           if (loss != nullptr) losses[tensor] = *loss;
@@ -284,9 +432,9 @@ void add_quantize(CLI::App& app, int& exit_code) {
       add_verb(app, "quantize", "Write a model anew with fewer bits", exit_code, [options] {
         return quantize(*options);
       });
-  verb->add_option("IN", options->in, "A GGUF file, or smollm2, gemma3")->required();
-  verb->add_option("OUT", options->out, "The GGUF file to write");
-  verb->add_option("--type", options->type, "One of " + mix_names())->type_name("TYPE");
+  verb->add_option("IN", options->in, "A GGUF file, a Hugging Face folder, or smollm2, gemma3")->required();
+  verb->add_option("OUT", options->out, "The GGUF file to write; for int4, int8 and fp8 the folder");
+  verb->add_option("--type", options->type, "One of " + type_names())->type_name("TYPE");
   verb->add_option("--imatrix",
                    options->imatrix,
                    "Importance matrix (of `farthing imatrix`, or llama.cpp's): errors are weighed "
@@ -307,13 +455,22 @@ void add_quantize(CLI::App& app, int& exit_code) {
           "Instead of --type: choose types that lose at most this KL divergence on --text, at the "
           "fewest bytes")
       ->type_name("X");
-  verb->add_option("--text", options->text, "With --target-kld: the text to measure on")
+  verb->add_option("--text",
+                   options->text,
+                   "The text that --target-kld measures on, or that INT4 is calibrated on")
       ->type_name("FILE");
-  verb->add_option("--chunks", options->chunks, "With --target-kld: most chunks of the text")
+  verb->add_option("--method",
+                   options->method,
+                   "How INT4 is made: plainly rounded, the scales of least error (the default), or "
+                   "with error feedback (the default with --text)")
+      ->check(CLI::IsMember({"nearest", "fit", "feedback"}))
+      ->type_name("HOW");
+  verb->add_option("--chunks",
+                   options->chunks,
+                   "Most chunks of the text (default: 4 to measure on, 32 to calibrate on)")
       ->check(CLI::Range(1, 1 << 20))
-      ->capture_default_str()
       ->type_name("N");
-  verb->add_option("--ctx", options->context, "With --target-kld: tokens of a chunk")
+  verb->add_option("--ctx", options->context, "Tokens of a chunk")
       ->check(CLI::Range(3, 1 << 24))
       ->capture_default_str()
       ->type_name("N");

@@ -162,6 +162,34 @@ TEST_F(QuantizeVerbs, ImatrixAndBack) {
             3);
 }
 
+TEST_F(QuantizeVerbs, WritesAFolderThatRuns) {
+  const std::string in = FARTHING_SOURCE_DIR "/tests/golden/folder/llama-gqa";
+  const double before = perplexity(in);
+  const std::vector<std::vector<std::string>> ways = {
+      {"--type", "int8"},
+      {"--type", "fp8"},
+      {"--type", "int4-g32", "--method", "nearest"},
+      {"--type", "int4-g32"},
+      {"--type", "int4-g128", "--text", path("text"), "--ctx", "32"}};
+  for (std::vector<std::string> args : ways) {
+    const std::string type = args[1];
+    std::filesystem::remove_all(path("m"));
+    args.insert(args.begin(), {"quantize", in, path("m"), "--json"});
+    const Outcome outcome = run(args);
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+    const Json json = Json::parse(outcome.out);
+    EXPECT_EQ(json["type"], type);
+    EXPECT_LT(json["bits_per_weight"].get<double>(), type.starts_with("int4") ? 5.6 : 8.6);
+    EXPECT_EQ(run({"check", path("m")}).exit_code, 0);
+    EXPECT_NEAR(perplexity(path("m")) / before, 1, 0.1) << type;
+  }
+  EXPECT_EQ(run({"quantize", in, path("m"), "--type", "int8"}).exit_code, 2);
+  EXPECT_EQ(run({"quantize", in, path("n"), "--type", "int4-g32", "--method", "feedback"}).exit_code, 2);
+  EXPECT_EQ(run({"quantize", in, path("n"), "--type", "int8", "--text", path("text")}).exit_code, 2);
+  EXPECT_EQ(run({"quantize", kModels + "llama-gqa.gguf", path("n"), "--type", "int8"}).exit_code, 2);
+  EXPECT_EQ(run({"quantize", path("m"), path("n"), "--type", "int8"}).exit_code, 3);
+}
+
 TEST_F(QuantizeVerbs, TargetKldChoosesTypes) {
   const std::string in = kModels + "llama-plain.gguf";
   int64_t before = 0;

@@ -1,14 +1,7 @@
 #include "load/gguf_writer.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <bit>
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
 #include <utility>
 
 #include "base/check.h"
@@ -91,69 +84,25 @@ Result<GgufWriter> GgufWriter::create(const std::string& path,
                                       uint64_t alignment) {
   CHECK(std::has_single_bit(alignment));
   const std::string head = head_of(keys, tensors, static_cast<int64_t>(alignment));
-  GgufWriter writer;
-  writer.path_ = path;
-  writer.temporary_ = path + ".part";
-  writer.tensors_ = std::move(tensors);
-  writer.alignment_ = alignment;
-  writer.file_bytes_ = static_cast<int64_t>(head.size());
-  for (const GgufTensor& tensor : writer.tensors_)
-    writer.file_bytes_ += round_up(tensor.bytes(), static_cast<int64_t>(alignment));
-  struct stat there;
-  if (::stat(path.c_str(), &there) == 0 && !S_ISREG(there.st_mode))
-    return no_resource("{}: can't be written: there is something that is no file", path);
-  writer.fd_ = ::open(writer.temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (writer.fd_ < 0) return no_resource("{}: can't be written: {}", path, std::strerror(errno));
-  // Hours of work shouldn't end on a full disk: the room is taken at once, where that can be done.
-  if (::fallocate(writer.fd_, 0, 0, writer.file_bytes_) != 0 && (errno == ENOSPC || errno == EFBIG))
-    return writer.failed();
-  FARTHING_TRY_VOID(writer.put(head.data(), head.size()));
-  if (!writer.tensors_.empty()) writer.left_ = writer.tensors_.front().bytes();
-  return writer;
+  auto bytes = static_cast<int64_t>(head.size());
+  for (const GgufTensor& tensor : tensors)
+    bytes += round_up(tensor.bytes(), static_cast<int64_t>(alignment));
+  FARTHING_TRY(NewFile file, NewFile::create(path, bytes));
+  FARTHING_TRY_VOID(file.write(std::as_bytes(std::span(head))));
+  return GgufWriter(std::move(file), std::move(tensors), alignment);
 }
 
-GgufWriter::GgufWriter(GgufWriter&& other) noexcept
-    : path_(std::move(other.path_)),
-      temporary_(std::move(other.temporary_)),
-      fd_(std::exchange(other.fd_, -1)),
-      tensors_(std::move(other.tensors_)),
-      alignment_(other.alignment_),
-      tensor_(other.tensor_),
-      left_(other.left_),
-      written_(other.written_),
-      file_bytes_(other.file_bytes_) {}
-
-GgufWriter::~GgufWriter() {
-  if (fd_ < 0) return;
-  ::close(fd_);
-  ::unlink(temporary_.c_str());
-}
-
-Error GgufWriter::failed() const {
-  return no_resource("{}: {} (the file takes {} bytes)", path_, std::strerror(errno), file_bytes_);
-}
-
-Status GgufWriter::put(const void* bytes, size_t count) {
-  const auto* at = static_cast<const std::byte*>(bytes);
-  written_ += static_cast<int64_t>(count);
-  while (count > 0) {
-    const ssize_t n = ::write(fd_, at, count);
-    if (n < 0) {
-      if (errno == EINTR) continue;
-      return failed();
-    }
-    at += n;
-    count -= static_cast<size_t>(n);
-  }
-  return {};
+GgufWriter::GgufWriter(NewFile file, std::vector<GgufTensor> tensors, uint64_t alignment)
+    : file_(std::move(file)), tensors_(std::move(tensors)), alignment_(alignment) {
+  if (!tensors_.empty()) left_ = tensors_.front().bytes();
 }
 
 Status GgufWriter::pad() {
   static constexpr std::array<std::byte, 4096> kZeroes{};
-  int64_t n = round_up(written_, static_cast<int64_t>(alignment_)) - written_;
+  int64_t n = round_up(file_.written(), static_cast<int64_t>(alignment_)) - file_.written();
   while (n > 0) {
     const int64_t part = std::min<int64_t>(n, kZeroes.size());
-    FARTHING_TRY_VOID(put(kZeroes.data(), static_cast<size_t>(part)));
+    FARTHING_TRY_VOID(file_.write(std::span(kZeroes).first(static_cast<size_t>(part))));
     n -= part;
   }
   return {};
@@ -161,7 +110,7 @@ Status GgufWriter::pad() {
 
 Status GgufWriter::write(std::span<const std::byte> bytes) {
   CHECK(tensor_ < tensors_.size() && static_cast<int64_t>(bytes.size()) <= left_);
-  FARTHING_TRY_VOID(put(bytes.data(), bytes.size()));
+  FARTHING_TRY_VOID(file_.write(bytes));
   left_ -= static_cast<int64_t>(bytes.size());
   if (left_ > 0) return {};
   ++tensor_;
@@ -170,12 +119,8 @@ Status GgufWriter::write(std::span<const std::byte> bytes) {
 }
 
 Status GgufWriter::finish() {
-  CHECK(tensor_ == tensors_.size() && written_ == file_bytes_);
-  // The name must not be there before the bytes are: a crash would leave a file of zeroes.
-  if (::fsync(fd_) != 0 && errno != EINVAL && errno != EROFS) return failed();
-  if (std::rename(temporary_.c_str(), path_.c_str()) != 0) return failed();
-  ::close(std::exchange(fd_, -1));
-  return {};
+  CHECK(tensor_ == tensors_.size());
+  return file_.finish();
 }
 
 }  // namespace farthing

@@ -1,7 +1,6 @@
 // Writes one GGUF v3 file: header, keys and directory at once, then the tensors' bytes in order, as
-// they come: nothing of them is kept. Owns: the file that is being written, beside the path and
-// renamed to it at the end, so that no half file ever stands there. Source: the GGUF specification
-// (ggml, docs/gguf.md).
+// they come: nothing of them is kept. Owns: the file that is being written (base/new_file.h).
+// Source: the GGUF specification (ggml, docs/gguf.md).
 #pragma once
 
 #include <array>
@@ -12,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/new_file.h"
 #include "base/result.h"
 #include "load/gguf.h"
 #include "load/limits.h"
@@ -47,31 +47,22 @@ class GgufWriter {
                                    std::span<const GgufKey> keys,
                                    std::vector<GgufTensor> tensors,
                                    uint64_t alignment = kDefaultAlignment);
-  GgufWriter(GgufWriter&& other) noexcept;
-  GgufWriter& operator=(GgufWriter&&) = delete;
-  ~GgufWriter();  // removes what was written, unless finish() went well
-
   // The next bytes of the tensor at hand; never of two at once.
   Status write(std::span<const std::byte> bytes);
   // Every tensor is whole: the file takes its name.
   Status finish();
 
-  int64_t file_bytes() const { return file_bytes_; }
+  int64_t file_bytes() const { return file_.bytes(); }
 
  private:
-  GgufWriter() = default;
-  Status put(const void* bytes, size_t count);
+  GgufWriter(NewFile file, std::vector<GgufTensor> tensors, uint64_t alignment);
   Status pad();
-  Error failed() const;
 
-  std::string path_, temporary_;
-  int fd_ = -1;
+  NewFile file_;
   std::vector<GgufTensor> tensors_;
   uint64_t alignment_ = kDefaultAlignment;
   size_t tensor_ = 0;  // at hand
   int64_t left_ = 0;   // of it, in bytes
-  int64_t written_ = 0;
-  int64_t file_bytes_ = 0;
 };
 
 }  // namespace farthing

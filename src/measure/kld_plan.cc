@@ -74,6 +74,7 @@ class Variant {
     FARTHING_TRY(const TensorLoss loss, quantize_tensor(plan, team, bytes.data()));
     tensors_[index].type = plan.to;
     tensors_[index].bytes = bytes;
+    tensors_[index].make_rows = nullptr;
     return loss;
   }
 
@@ -155,9 +156,8 @@ class Planner {
                  WindowRunner::create(*model, options_.runner, windows_.size()));
     FARTHING_TRY(const Quality quality,
                  measure_quality(
-                     runner,
+                     compare_by(runner, windows_, vocab_),
                      windows_,
-                     vocab_,
                      [&](int32_t window) -> Result<std::span<const float>> {
                        return std::span<const float>(reference_[static_cast<size_t>(window)]);
                      },

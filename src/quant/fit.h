@@ -139,17 +139,21 @@ float best_scale(const float* x, const float* w, Range range) {
   if (std::fabs(widest) <= kSmallest) return 0;
   // The grid: the integer that the widest value would have if the range went on. Before the range's
   // end some of it is left over, beyond it the value is cut: dear unless its weight is small.
+  // Finer where there are more integers: with them grow the saw-tooth's teeth.
   Starts<ScaleSums> starts;
   for (const float end : {range.low, range.high}) {
+    if (end > 0 && end == -range.low) continue;  // the same grid read from its other end
     const float reach = std::fabs(end);
     const auto offer = [&](float t) {
       const ScaleSums sums = scale_sums<N>(x, w, (end < 0 ? -t : t) / widest, range);
       starts.offer(-sums.gain(), sums);
     };
-    constexpr int kNear = 40, kFar = 12;
-    const float from = reach - 1, to = reach + 2;
-    for (int i = 0; i < kNear; ++i) offer(from + (to - from) * static_cast<float>(i) / kNear);
-    for (int i = 0; i < kFar; ++i) offer(to + 0.6f * reach * static_cast<float>(i) / kFar);
+    constexpr float kNear = 0.075f, kFar = 0.4f;  // steps
+    const float from = reach * 31 / 32 - 1, to = reach + 2;
+    for (int i = 0; from + kNear * static_cast<float>(i) < to; ++i)
+      offer(from + kNear * static_cast<float>(i));
+    for (int i = 0; kFar * static_cast<float>(i) < 0.6f * reach; ++i)
+      offer(to + kFar * static_cast<float>(i));
   }
   ScaleSums best;
   starts.each([&](float, ScaleSums sums) {

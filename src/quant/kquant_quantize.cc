@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <limits>
 
 #include "base/half.h"
@@ -283,26 +284,24 @@ class ScaleFitter {
     return scales;
   }
 
+  // Each sub-block's integer, to the best of those within an eighth: teeth of the saw lie between.
   float settle(Scales& scales) const {
     float sum = 0;
     for (int s = 0; s < kScales; ++s) {
+      const int middle = scales.scale[s], reach = 1 + std::abs(middle) / 8;
       float least = error(s, scales);
-      for (bool moved = true; moved;) {
-        moved = false;
-        const int middle = scales.scale[s];
-        int best = middle;
-        for (const int a : {middle - 1, middle + 1}) {
-          if (a < kLeastScale6 || a > kMostScale6) continue;
-          scales.scale[s] = a;
-          const float e = error(s, scales);
-          if (e < least) {
-            least = e;
-            best = a;
-            moved = true;
-          }
+      int best = middle;
+      for (int a = std::max(middle - reach, kLeastScale6);
+           a <= std::min(middle + reach, kMostScale6);
+           ++a) {
+        scales.scale[s] = a;
+        const float e = error(s, scales);
+        if (e < least) {
+          least = e;
+          best = a;
         }
-        scales.scale[s] = best;
       }
+      scales.scale[s] = best;
       sum += least;
     }
     return sum;
