@@ -148,12 +148,12 @@ float best_scale(const float* x, const float* w, Range range) {
       const ScaleSums sums = scale_sums<N>(x, w, (end < 0 ? -t : t) / widest, range);
       starts.offer(-sums.gain(), sums);
     };
-    constexpr float kNear = 0.075f, kFar = 0.4f;  // steps
-    const float from = reach * 31 / 32 - 1, to = reach + 2;
-    for (int i = 0; from + kNear * static_cast<float>(i) < to; ++i)
-      offer(from + kNear * static_cast<float>(i));
-    for (int i = 0; kFar * static_cast<float>(i) < 0.6f * reach; ++i)
-      offer(to + kFar * static_cast<float>(i));
+    const float from = reach * 7 / 8 - 1, to = reach + 2;
+    constexpr float kStep = 0.075f;
+    for (int i = 0; from + kStep * static_cast<float>(i) < to; ++i)
+      offer(from + kStep * static_cast<float>(i));
+    constexpr int kFar = 12;
+    for (int i = 0; i < kFar; ++i) offer(to + 0.6f * reach * static_cast<float>(i) / kFar);
   }
   ScaleSums best;
   starts.each([&](float, ScaleSums sums) {
