@@ -39,7 +39,7 @@ Status imatrix(const ImatrixOptions& options) {
   FARTHING_TRY(const Windows windows, windows_of(tokens, model->tokenizer, scoring));
   Result<ImportanceMatrix> matrix = ImportanceMatrix();
   {
-    ScoringProgress progress(windows.count());
+    ScoringProgress progress(windows.count(), "chunk");
     matrix = measure_importance(
         *model->model, scoring_runner(scoring.model.engine), windows, [&](int32_t n_done) {
           progress.show(n_done, "inputs of every matrix");
