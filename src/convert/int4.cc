@@ -4,7 +4,6 @@
 #include <array>
 #include <atomic>
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <limits>
@@ -93,8 +92,8 @@ class Feedback {
   Feedback(Matrix<const float> products, ThreadTeam& team)
       : n_(products.rows), order_(static_cast<size_t>(n_)) {
     std::iota(order_.begin(), order_.end(), 0);
-    if (std::getenv("F_PLAIN") == nullptr)
-    std::ranges::stable_sort(order_, std::greater<>(), [&](int64_t c) { return products.row(c)[c]; });
+    std::ranges::stable_sort(
+        order_, std::greater<>(), [&](int64_t c) { return products.row(c)[c]; });
     factor(products, team);
   }
 
