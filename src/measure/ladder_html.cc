@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "base/chart.h"
 #include "measure/ladder_format.h"
 #include "measure/ladder_report.h"
 
@@ -9,30 +10,8 @@ namespace {
 
 constexpr double kWidth = 760;
 
-std::string escaped(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
-}
 std::string text_of(const Json& json) {
-  return escaped(json.get<std::string>());
+  return html_text(json.get<std::string>());
 }
 
 // From values to places on an axis; logarithmic, with a tick at each power of ten, or linear from
@@ -337,9 +316,9 @@ struct Page {
         "<b>{}&nbsp;{}</b> at the top: <b>{}</b> cheaper, on the same machine, with the same "
         "model.</p>",
         three_figures(figure(first, kReservedPrice)),
-        escaped(currency()),
+        html_text(currency()),
         three_figures(figure(last, kReservedPrice)),
-        escaped(currency()),
+        html_text(currency()),
         with_interval(last, "/factor_from_bottom"));
   }
 
@@ -400,8 +379,8 @@ std::string ladder_html(const Json& ladder) {
       three_figures(figure(machine, "/price_per_hour")),
       text_of(machine.at("currency")),
       text_of(machine.at("price_basis")),
-      escaped(workload_line(ladder)));
-  out += "<h2>What a million tokens cost</h2>\n<p class=\"soft\">" + escaped(page.currency()) +
+      html_text(workload_line(ladder)));
+  out += "<h2>What a million tokens cost</h2>\n<p class=\"soft\">" + html_text(page.currency()) +
          " per million tokens of answers; each line to the right is ten times as dear. Pale: what "
          "the rung took off.</p>\n" +
          page.waterfall();
@@ -415,7 +394,7 @@ std::string ladder_html(const Json& ladder) {
   out += "<h2>All figures</h2>\n" + page.table();
   out += "<h2>The chapter's claims</h2>\n" + page.claims();
   out += "<h2>What to know</h2>\n<ul>";
-  for (const std::string& note : notes_of(ladder)) out += "<li>" + escaped(note) + "</li>\n";
+  for (const std::string& note : notes_of(ladder)) out += "<li>" + html_text(note) + "</li>\n";
   out += "</ul></body></html>\n";
   return out;
 }
