@@ -7,6 +7,7 @@
 #include <map>
 #include <utility>
 
+#include "base/utf8.h"
 #include "text/chat_guard.h"
 
 namespace farthing {
@@ -126,8 +127,8 @@ Result<std::unique_ptr<Model>> load_draft_model(const std::string& path,
                      path,
                      target.id,
                      a - own->tokens.begin(),
-                     *a,
-                     *b);
+                     printable(*a),
+                     printable(*b));
   }
   return make_model(std::move(file), options.weights);
 }

@@ -249,15 +249,21 @@ TEST_P(MatmulOf, WritesOnlyTheRowsAskedFor) {
 
 TEST_P(MatmulOf, AccumulatesOntoWhatOutHolds) {
   const Format& f = GetParam();
-  const int64_t rows = 21, cols = 2 * std::max<int64_t>(f.qblock_values, 16);
-  const Problem problem(f.type, rows, cols, 3, test::random_floats(3 * cols, 12));
-  for (Isa isa : supported_isas()) {
-    const std::vector<float> product = problem.product(kernel_table(isa));
-    std::vector<float> out = test::random_floats(rows * 3, 13);
-    const std::vector<float> before = out;
-    problem.run(kernel_table(isa), 0, 3, 0, 2, out.data(), /*accumulate=*/true);
-    for (size_t i = 0; i < out.size(); ++i)
-      ASSERT_EQ(out[i], before[i] + product[i]) << f.name << " " << isa_name(isa) << " " << i;
+  const int64_t rows = 21;
+  const struct {
+    int32_t n_tokens;
+    int64_t cols;
+  } kShapes[] = {{3, 2 * std::max<int64_t>(f.qblock_values, 16)}, {70, 2304}};  // two chunks of k
+  for (const auto& [n_tokens, cols] : kShapes) {
+    const Problem problem(f.type, rows, cols, n_tokens, test::random_floats(n_tokens * cols, 12));
+    for (Isa isa : supported_isas()) {
+      const std::vector<float> product = problem.product(kernel_table(isa));
+      std::vector<float> out = test::random_floats(rows * n_tokens, 13);
+      const std::vector<float> before = out;
+      problem.run(kernel_table(isa), 0, n_tokens, 0, 2, out.data(), /*accumulate=*/true);
+      for (size_t i = 0; i < out.size(); ++i)
+        ASSERT_EQ(out[i], before[i] + product[i]) << f.name << " " << isa_name(isa) << " " << i;
+    }
   }
 }
 

@@ -7,6 +7,8 @@
 
 #include <farthing_rust.h>
 
+#include "base/utf8.h"
+
 namespace farthing {
 namespace {
 
@@ -16,6 +18,9 @@ constexpr std::array kReasoningNames = {"reasoning_content", "thinking", "reason
 const uint8_t* bytes_of(std::string_view text) {
   return reinterpret_cast<const uint8_t*>(text.data());
 }
+
+// Bytes: errors quote the template, whose raise_exception() says what it likes.
+constexpr size_t kMostOfAnError = 512;
 
 std::string take(FarthingBytes bytes) {
   std::string text(reinterpret_cast<const char*>(bytes.data), bytes.len);
@@ -133,7 +138,7 @@ Result<ChatTemplate> ChatTemplate::compile(std::string source, std::string bos, 
   FarthingTemplate* compiled = nullptr;
   FarthingBytes error{};
   if (!farthing_template_compile(bytes_of(source), source.size(), &compiled, &error)) {
-    return bad_input("{}", take(error));
+    return bad_input("{}", printable(take(error), kMostOfAnError));
   }
   auto impl = std::make_unique<Impl>();
   impl->compiled.reset(compiled);
@@ -161,7 +166,7 @@ Result<std::string> ChatTemplate::render(const ChatInput& input) const {
                                 now.size(),
                                 &text,
                                 &error)) {
-    return bad_input("{}", take(error));
+    return bad_input("{}", printable(take(error), kMostOfAnError));
   }
   return take(text);
 }

@@ -104,6 +104,7 @@ TEST(ChatTemplateErrors, NameLineAndReason) {
   } kCases[] = {
       {"a\nb {{ raise_exception('roles must alternate') }}",
        "chat template, line 2: roles must alternate"},
+      {"{{ raise_exception('\x1b[31mred') }}", "chat template, line 1: \\u{1b}[31mred"},
       {"\n\n{{ x.y.z }}", "chat template, line 3: 'x' is undefined"},
       {"{% if x %}\n{{ messages[0].role + 1 }}{% endif %}\n{{ messages.nope() }}",
        "chat template, line 3: 'list object' has no attribute 'nope'"},

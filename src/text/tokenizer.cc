@@ -57,7 +57,8 @@ struct Tokenizer::Impl {
   explicit Impl(Handle made)
       : handle(std::move(made)), info(farthing_tokenizer_info(handle.get())) {
     for (uint32_t i = 0; i < info.n_warnings; ++i) {
-      warnings.emplace_back(view_of(farthing_tokenizer_warning(handle.get(), i)));
+      // They quote the file.
+      warnings.push_back(printable(view_of(farthing_tokenizer_warning(handle.get(), i)), 512));
     }
   }
 
@@ -129,7 +130,8 @@ int64_t Tokenizer::memory_bound(const Vocab& vocab) {
   constexpr int64_t kPiece = 3 * 9;             // pieces.rs
   constexpr int64_t kMerge = 5 * 17;            // bpe.rs: an entry of a hash map
   constexpr int64_t kText = 3;
-  constexpr int64_t kSpecialText = 2 * 192;  // special.rs: states of two automata
+  constexpr int64_t kSpecialText = 2 * 192;  // special.rs: states of two automata,
+  constexpr int64_t kSpecial = 4 << 10;      // of which those near the start are whole tables
   const auto is_special = [&](size_t id) {
     return id >= vocab.types.size() || vocab.types[id] != TokenType::kNormal;
   };
@@ -138,7 +140,7 @@ int64_t Tokenizer::memory_bound(const Vocab& vocab) {
     const auto text = static_cast<int64_t>(vocab.tokens[id].size());
     // Once as a string, once as a piece; WordPiece keeps every prefix of a token.
     bytes += kArguments + kString + kPiece + 2 * kText * text;
-    if (is_special(id)) bytes += kSpecialText * text;
+    if (is_special(id)) bytes += kSpecial + kSpecialText * text;
     if (vocab.model == "bert") bytes += text * (kString + kText * text);
   }
   for (const std::string& merge : vocab.merges) {
@@ -154,7 +156,9 @@ int64_t Tokenizer::memory_bound_of_json(int64_t bytes) {
   // strings and two entries of hash maps, which are at most half empty; merges less for their size.
   constexpr int64_t kFixed = int64_t{8} << 20;
   constexpr int64_t kPerByte = 48;
-  return kFixed + kPerByte * bytes;
+  // Automata over the added tokens, of which from_json takes a limited amount.
+  constexpr int64_t kMostAdded = 1 << 20, kPerAddedByte = 96;
+  return kFixed + kPerByte * bytes + kPerAddedByte * std::min(bytes, kMostAdded);
 }
 
 Result<Tokenizer> Tokenizer::from_json(std::string_view tokenizer_json, const NamedTokens& named) {

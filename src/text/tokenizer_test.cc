@@ -251,12 +251,16 @@ TEST(Tokenizer, NamesWhatItDoesNotKnow) {
 
 // The most bytes that making a tokenizer and its first use take. Linux forgets the peak on request
 // (proc(5), clear_refs).
-int64_t peak_of_making(const Vocab& vocab) {
+template <class Make>
+int64_t peak_of_making(Make make_tokenizer) {
   std::ofstream("/proc/self/clear_refs") << 5 << std::flush;
   const int64_t before = peak_resident_bytes();
-  const Tokenizer tokenizer = make(vocab);
-  encode(tokenizer, "a", kSpecial);
+  const Tokenizer tokenizer = make_tokenizer();
+  for (bool special : {false, true}) encode(tokenizer, "a", {.parse_special = special});
   return peak_resident_bytes() - before;
+}
+int64_t peak_of_making(const Vocab& vocab) {
+  return peak_of_making([&] { return make(vocab); });
 }
 
 TEST(Tokenizer, TakesNoMoreMemoryThanItsBound) {
@@ -286,6 +290,55 @@ TEST(Tokenizer, TakesNoMoreMemoryThanItsBound) {
   const int64_t of_specials = peak_of_making(specials);
   EXPECT_GT(of_specials, int64_t{4} << 20);
   EXPECT_LE(of_specials, Tokenizer::memory_bound(specials));
+
+  // Many and short: states near the start of an automaton are whole tables.
+  Vocab pairs = byte_vocab();
+  pairs.types.resize(pairs.tokens.size(), TokenType::kNormal);
+  for (int a = 1; a < 256; ++a) {
+    for (int b = 1; b < 256; ++b) {
+      pairs.tokens.push_back({static_cast<char>(a), static_cast<char>(b)});
+      pairs.types.push_back(TokenType::kUserDefined);
+    }
+  }
+  if (!pairs.scores.empty()) pairs.scores.resize(pairs.tokens.size());
+  const int64_t of_pairs = peak_of_making(pairs);
+  EXPECT_GT(of_pairs, int64_t{4} << 20);
+  EXPECT_LE(of_pairs, Tokenizer::memory_bound(pairs));
+}
+
+// A tokenizer.json whose added tokens have so many bytes each.
+std::string json_with_added(int n_tokens, int bytes) {
+  std::mt19937 random(3);
+  Json json = {{"model", {{"type", "WordLevel"}, {"vocab", {{"a", 0}}}, {"unk_token", "a"}}},
+               {"added_tokens", Json::array()}};
+  for (int i = 0; i < n_tokens; ++i) {
+    std::string text;
+    for (int n = 0; n < bytes; ++n) text += static_cast<char>('#' + random() % 50);
+    json["added_tokens"].push_back({{"id", i + 1},
+                                    {"content", text},
+                                    {"single_word", false},
+                                    {"lstrip", false},
+                                    {"rstrip", false},
+                                    {"normalized", i % 2 == 0},
+                                    {"special", true}});
+  }
+  return json.dump();
+}
+
+TEST(Tokenizer, OfJsonTakesNoMoreMemoryThanItsBound) {
+  for (const auto& [n_tokens, bytes] : {std::pair(16, 60'000), std::pair(60'000, 16)}) {
+    const std::string json = json_with_added(n_tokens, bytes);
+    const int64_t peak = peak_of_making([&] { return std::move(*Tokenizer::from_json(json)); });
+    EXPECT_GT(peak, int64_t{4} << 20);
+    EXPECT_LE(peak, Tokenizer::memory_bound_of_json(static_cast<int64_t>(json.size())));
+  }
+}
+
+TEST(Tokenizer, RefusesAddedTokensWithoutEnd) {
+  const auto made = Tokenizer::from_json(json_with_added(20, 60'000));
+  ASSERT_FALSE(made);
+  EXPECT_EQ(made.error().kind, ErrorKind::kBadInput);
+  EXPECT_THAT(made.error().message, HasSubstr("1200000 bytes"));
 }
 
 TEST(Tokenizer, WarnsWithoutPre) {

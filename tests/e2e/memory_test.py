@@ -20,8 +20,8 @@ def claim(model):
 
 
 def peak_of_run(model):
-    """Bytes of memory of a run that fills its context (--json would measure the machine, too)."""
-    flags = ["--raw", "--ctx", str(CONTEXT), "--temperature", "1", "--seed", "1"]
+    """Bytes of memory of a run that fills its context and looks at the machine."""
+    flags = ["--json", "--raw", "--ctx", str(CONTEXT), "--temperature", "1", "--seed", "1"]
     command = [BINARY, "run", "--model", model, *flags, "Once upon a time there was a robot. " * 20]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT)
     with process.stdout, process.stderr:

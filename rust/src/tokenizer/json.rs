@@ -12,6 +12,9 @@ use super::{EncodeOptions, Info};
 /// Ids may have gaps, but not at any price.
 const MAX_TOKENS: u32 = 1 << 24;
 
+/// Bytes of all added tokens together (Gemma's 6,242 have 75 KB): the crate's automata over them take a hundred times that.
+const MAX_ADDED_TEXT: usize = 1 << 20;
+
 pub struct JsonTokenizer {
     tokenizer: Tokenizer,           // special tokens are found in the text
     literal: OnceLock<Tokenizer>,   // they aren't; made at first use
@@ -26,8 +29,31 @@ struct Guarded {
     tokenizer: Arc<Tokenizer>,
 }
 
+/// What has to be known of a tokenizer.json before the crate may build it.
+#[derive(serde::Deserialize)]
+struct Outline {
+    #[serde(default)]
+    added_tokens: Vec<AddedText>,
+}
+
+#[derive(serde::Deserialize)]
+struct AddedText {
+    #[serde(default)]
+    content: String,
+}
+
+fn check_added_text(source: &[u8]) -> Result<(), String> {
+    let outline: Outline = serde_json::from_slice(source).map_err(|e| format!("tokenizer.json: {e}"))?;
+    let text: usize = outline.added_tokens.iter().map(|token| token.content.len()).sum();
+    if text > MAX_ADDED_TEXT {
+        return Err(format!("tokenizer.json: its added tokens have {text} bytes; at most {MAX_ADDED_TEXT} are taken"));
+    }
+    Ok(())
+}
+
 impl JsonTokenizer {
     pub fn new(source: &[u8]) -> Result<Self, String> {
+        check_added_text(source)?;
         let mut tokenizer = Tokenizer::from_bytes(source).map_err(|e| format!("tokenizer.json: {e}"))?;
         // A prompt is never cut or filled behind the caller's back.
         tokenizer.with_truncation(None).map_err(|e| e.to_string())?;
