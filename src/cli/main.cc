@@ -77,6 +77,8 @@ int run(int argc, char** argv) {
   add_run(app, exit_code);
   add_perplexity(app, exit_code);
   add_quality(app, exit_code);
+  add_quantize(app, exit_code);
+  add_imatrix(app, exit_code);
   add_bench(app, exit_code);
   add_econ(app, exit_code);
   add_ladder(app, exit_code);
