@@ -289,19 +289,16 @@ Result<std::unique_ptr<Calibration>> calibrate(const QuantizeOptions& options,
   const int64_t free = memory_budget().available;
   const bool terminal = is_terminal(STDERR_FILENO);
   const Windows& windows = *out->text->windows;
-  out->products.emplace(*out->model,
-                        RunnerOptions{.n_threads = options.n_threads},
-                        windows,
-                        free > 0 ? free / 4 : int64_t{4} << 30,
-                        [&interrupts, terminal, n = windows.count()](int32_t layer, int32_t n_done) {
-                          if (terminal)
-                            fmt::print(stderr,
-                                       "\r\033[Kinputs from layer {}: chunk {} of {}",
-                                       layer,
-                                       n_done,
-                                       n);
-                          return !interrupts.take();
-                        });
+  out->products.emplace(
+      *out->model,
+      RunnerOptions{.n_threads = options.n_threads},
+      windows,
+      free > 0 ? free / 4 : int64_t{4} << 30,
+      [&interrupts, terminal, n = windows.count()](int32_t layer, int32_t n_done) {
+        if (terminal)
+          fmt::print(stderr, "\r\033[Kinputs from layer {}: chunk {} of {}", layer, n_done, n);
+        return !interrupts.take();
+      });
   return out;
 }
 
@@ -340,13 +337,14 @@ std::string text_of(const FolderPlan& plan, const std::vector<std::optional<Tens
                         m.group > 0 ? fmt::format("groups of {}", m.group) : plan.type->name,
                         losses[i] ? fmt::format("{:.5f}", losses[i]->error) : "");
   }
-  return text + fmt::format("{} matrices, {:.1f} M parameters: {:.1f} MB at {:.2f} bits per weight; "
-                            "{} other tensors as they were\n",
-                            plan.matrices.size(),
-                            static_cast<double>(plan.n_values()) * 1e-6,
-                            static_cast<double>(plan.bytes()) * 1e-6,
-                            bits_per_weight(plan.bytes(), plan.n_values()),
-                            plan.kept.size());
+  return text + fmt::format(
+                    "{} matrices, {:.1f} M parameters: {:.1f} MB at {:.2f} bits per weight; "
+                    "{} other tensors as they were\n",
+                    plan.matrices.size(),
+                    static_cast<double>(plan.n_values()) * 1e-6,
+                    static_cast<double>(plan.bytes()) * 1e-6,
+                    bits_per_weight(plan.bytes(), plan.n_values()),
+                    plan.kept.size());
 }
 
 Status quantize_to_folder(const QuantizeOptions& options,
@@ -362,7 +360,9 @@ Status quantize_to_folder(const QuantizeOptions& options,
     std::unique_ptr<Calibration> calibration;
     if (how.method == Int4Method::kFeedback) {
       FARTHING_TRY(calibration, calibrate(options, in, interrupts));
-      how.products_of = [&](const std::string& tensor) { return calibration->products->of(tensor); };
+      how.products_of = [&](const std::string& tensor) {
+        return calibration->products->of(tensor);
+      };
     }
     ThreadTeam team(options.n_threads > 0 ? options.n_threads : cpu_budget().threads);
     QuantizeMeter meter(plan.matrices.size(), plan.n_values());
@@ -435,8 +435,10 @@ void add_quantize(CLI::App& app, int& exit_code) {
       add_verb(app, "quantize", "Write a model anew with fewer bits", exit_code, [options] {
         return quantize(*options);
       });
-  verb->add_option("IN", options->in, "A GGUF file, a Hugging Face folder, or smollm2, gemma3")->required();
-  verb->add_option("OUT", options->out, "The GGUF file to write; for int4, int8 and fp8 the folder");
+  verb->add_option("IN", options->in, "A GGUF file, a Hugging Face folder, or smollm2, gemma3")
+      ->required();
+  verb->add_option(
+      "OUT", options->out, "The GGUF file to write; for int4, int8 and fp8 the folder");
   verb->add_option("--type", options->type, "One of " + type_names())->type_name("TYPE");
   verb->add_option("--imatrix",
                    options->imatrix,
@@ -462,10 +464,11 @@ void add_quantize(CLI::App& app, int& exit_code) {
                    options->text,
                    "The text that --target-kld measures on, or that INT4 is calibrated on")
       ->type_name("FILE");
-  verb->add_option("--method",
-                   options->method,
-                   "How INT4 is made: plainly rounded (the default), with the scales of least error "
-                   "(the default with --imatrix), or with error feedback (with --text)")
+  verb->add_option(
+          "--method",
+          options->method,
+          "How INT4 is made: plainly rounded (the default), with the scales of least error "
+          "(the default with --imatrix), or with error feedback (with --text)")
       ->check(CLI::IsMember({"nearest", "fit", "feedback"}))
       ->type_name("HOW");
   verb->add_option("--chunks",

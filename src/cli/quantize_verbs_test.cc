@@ -74,9 +74,20 @@ class QuantizeVerbs : public testing::Test {
 
   // Of the one from the other, weights as floats: nats a token.
   double divergence(const std::string& model, const std::string& reference) const {
-    const Outcome outcome = run({"quality", "--model", model, "--reference", reference, "--text",
-                                 path("text"), "--ctx", "32", "--weights", "f32",
-                                 "--reference-weights", "f32", "--json"});
+    const Outcome outcome = run({"quality",
+                                 "--model",
+                                 model,
+                                 "--reference",
+                                 reference,
+                                 "--text",
+                                 path("text"),
+                                 "--ctx",
+                                 "32",
+                                 "--weights",
+                                 "f32",
+                                 "--reference-weights",
+                                 "f32",
+                                 "--json"});
     EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
     return outcome.exit_code == 0 ? Json::parse(outcome.out)["kld_mean"].get<double>() : 1e9;
   }
@@ -189,9 +200,12 @@ TEST_F(QuantizeVerbs, WritesAFolderThatRuns) {
     EXPECT_LT(divergence(path("m"), in), type.starts_with("int4") ? 0.3 : 0.05) << type;
   }
   EXPECT_EQ(run({"quantize", in, path("m"), "--type", "int8"}).exit_code, 2);
-  EXPECT_EQ(run({"quantize", in, path("n"), "--type", "int4-g32", "--method", "feedback"}).exit_code, 2);
-  EXPECT_EQ(run({"quantize", in, path("n"), "--type", "int8", "--text", path("text")}).exit_code, 2);
-  EXPECT_EQ(run({"quantize", kModels + "llama-gqa.gguf", path("n"), "--type", "int8"}).exit_code, 2);
+  EXPECT_EQ(
+      run({"quantize", in, path("n"), "--type", "int4-g32", "--method", "feedback"}).exit_code, 2);
+  EXPECT_EQ(run({"quantize", in, path("n"), "--type", "int8", "--text", path("text")}).exit_code,
+            2);
+  EXPECT_EQ(run({"quantize", kModels + "llama-gqa.gguf", path("n"), "--type", "int8"}).exit_code,
+            2);
   EXPECT_EQ(run({"quantize", path("m"), path("n"), "--type", "int8"}).exit_code, 3);
 }
 

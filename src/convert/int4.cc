@@ -37,8 +37,7 @@ Grid nearest_grid(std::span<const float> x) {
   const float least = std::min(*low, 0.0f), most = std::max(*high, 0.0f);
   Grid grid{.scale = f32_to_f16((most - least) / kTop)};
   const float s = f16_to_f32(grid.scale);
-  if (s > 0)
-    grid.zero = static_cast<uint8_t>(std::clamp(std::nearbyint(-least / s), 0.0f, kTop));
+  if (s > 0) grid.zero = static_cast<uint8_t>(std::clamp(std::nearbyint(-least / s), 0.0f, kTop));
   return grid;
 }
 
@@ -49,8 +48,7 @@ Grid fitted_grid(const float* values, const float* weights) {
   block.fill(values, weights);
   const float* x = block.x.data();
   const float* w = block.w.data();
-  const fit::Line line =
-      fit::best_line<N>(x, w, kTop, std::numeric_limits<float>::infinity());
+  const fit::Line line = fit::best_line<N>(x, w, kTop, std::numeric_limits<float>::infinity());
   const float at = line.scale > 0 ? std::nearbyint(-line.offset / line.scale) : 8.0f;
   Grid best;
   float least = std::numeric_limits<float>::infinity();
@@ -173,11 +171,8 @@ class Feedback {
 // Rows side by side, so that a row of U is read once for all of them.
 constexpr int64_t kTile = 16;
 
-void round_with_feedback(Matrix<const float> w,
-                         const Feedback& feedback,
-                         int64_t first,
-                         int64_t n,
-                         Int4Matrix& out) {
+void round_with_feedback(
+    Matrix<const float> w, const Feedback& feedback, int64_t first, int64_t n, Int4Matrix& out) {
   const int64_t cols = out.cols;
   std::vector<float> left(static_cast<size_t>(cols * kTile));  // [place in the order][row]
   for (int64_t i = 0; i < cols; ++i) {
@@ -223,7 +218,8 @@ Result<Int4Matrix> quantize_int4(Matrix<const float> w,
   std::vector<float> weights(inputs.weights.begin(), inputs.weights.end());
   if (feeds_back) {
     weights.resize(static_cast<size_t>(w.cols));
-    for (int64_t c = 0; c < w.cols; ++c) weights[static_cast<size_t>(c)] = inputs.products.row(c)[c];
+    for (int64_t c = 0; c < w.cols; ++c)
+      weights[static_cast<size_t>(c)] = inputs.products.row(c)[c];
   }
   CHECK(weights.empty() || static_cast<int64_t>(weights.size()) == w.cols);
   Int4Matrix out{.rows = w.rows, .cols = w.cols, .group = group};
@@ -251,7 +247,8 @@ Result<Int4Matrix> quantize_int4(Matrix<const float> w,
         out.zero[place] = grid.zero;
         if (feeds_back) continue;
         for (size_t i = 0; i < x.size(); ++i)
-          out.q[static_cast<size_t>(r * w.cols) + at + i] = static_cast<uint8_t>(grid.nearest(x[i]));
+          out.q[static_cast<size_t>(r * w.cols) + at + i] =
+              static_cast<uint8_t>(grid.nearest(x[i]));
       }
     }
   });

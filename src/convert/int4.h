@@ -4,8 +4,9 @@
 //   kNearest  the ends of a group become 0 and 15, values are rounded: the plain baseline;
 //   kFit      the scale and zero point of least weighted squared error (quant/fit.h);
 //   kFeedback those of kFit, weighed by the inputs' squares; then column after column, those with
-//             the largest inputs first, is rounded, and the columns to come make up for its error as
-//             well as the inputs' correlations allow (GPTQ: Frantar et al. 2022, with fixed groups).
+//             the largest inputs first, is rounded, and the columns to come make up for its error
+//             as well as the inputs' correlations allow (GPTQ: Frantar et al. 2022, with fixed
+//             groups).
 // Rows are independent, their arithmetic has a fixed order: the same bytes for any threads.
 #pragma once
 

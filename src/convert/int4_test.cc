@@ -36,7 +36,8 @@ std::vector<float> linked_inputs(int64_t n, int64_t cols, unsigned seed) {
     for (float& v : causes) v = bell(random);
     for (int64_t c = 0; c < cols; ++c) {
       float x = 0.3f * bell(random);
-      for (int64_t k = 0; k < kCauses; ++k) x += causes[k] * mixing[static_cast<size_t>(k * cols + c)];
+      for (int64_t k = 0; k < kCauses; ++k)
+        x += causes[k] * mixing[static_cast<size_t>(k * cols + c)];
       out.push_back(x);
     }
   }
@@ -167,8 +168,7 @@ TEST(Int4, WhatIsZeroOrUnusedStaysFinite) {
   const Matrix<const float> w(values.data(), 2, 64);
   const std::vector<float> products(64 * 64);  // inputs that were never there
   for (const Int4Method method : {Int4Method::kNearest, Int4Method::kFit, Int4Method::kFeedback}) {
-    const auto made =
-        quantize_int4(w, 64, method, {.products = {products.data(), 64, 64}}, team);
+    const auto made = quantize_int4(w, 64, method, {.products = {products.data(), 64, 64}}, team);
     ASSERT_TRUE(made);
     for (int64_t c = 0; c < 64; ++c) {
       EXPECT_EQ(made->value(0, c), 0);
@@ -179,8 +179,8 @@ TEST(Int4, WhatIsZeroOrUnusedStaysFinite) {
 
 TEST(Int4, RefusesWhatIsNoWeight) {
   ThreadTeam team(2);
-  for (const float bad : {std::numeric_limits<float>::quiet_NaN(),
-                          std::numeric_limits<float>::infinity(), 1e6f}) {
+  for (const float bad :
+       {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(), 1e6f}) {
     std::vector<float> values = bell_values(4 * 32, 8);
     values[2 * 32 + 5] = values[3 * 32] = bad;
     const auto made = quantize_int4({values.data(), 4, 32}, 32, Int4Method::kFit, {}, team);

@@ -78,10 +78,17 @@ int64_t group_for(const FolderType& type, int64_t cols) {
 
 Json weights_scheme(const FolderType& type, int64_t group) {
   if (type.kind == Kind::kInt8)
-    return {{"num_bits", 8}, {"type", "int"}, {"symmetric", true}, {"strategy", "channel"},
+    return {{"num_bits", 8},
+            {"type", "int"},
+            {"symmetric", true},
+            {"strategy", "channel"},
             {"dynamic", false}};
-  return {{"num_bits", 4}, {"type", "int"}, {"symmetric", false}, {"strategy", "group"},
-          {"group_size", group}, {"dynamic", false}};
+  return {{"num_bits", 4},
+          {"type", "int"},
+          {"symmetric", false},
+          {"strategy", "group"},
+          {"group_size", group},
+          {"dynamic", false}};
 }
 
 Json quantization_config(const FolderPlan& plan) {
@@ -109,8 +116,11 @@ Json quantization_config(const FolderPlan& plan) {
                    {"weights", weights_scheme(type, group)},
                    {"input_activations", nullptr}};
     if (type.kind == Kind::kInt8)
-      scheme["input_activations"] = {{"num_bits", 8}, {"type", "int"}, {"symmetric", true},
-                                     {"strategy", "token"}, {"dynamic", true}};
+      scheme["input_activations"] = {{"num_bits", 8},
+                                     {"type", "int"},
+                                     {"symmetric", true},
+                                     {"strategy", "token"},
+                                     {"dynamic", true}};
     groups[fmt::format("group_{}", groups.size())] = scheme;
   }
   return {{"quant_method", "compressed-tensors"},
@@ -186,7 +196,8 @@ Stored store_int8(Matrix<const float> w, ThreadTeam& team) {
       const float scale = most / 127;
       scales[static_cast<size_t>(r)] = scale;
       for (int64_t c = 0; c < w.cols; ++c) {
-        const float n = scale > 0 ? std::clamp(std::nearbyint(w.row(r)[c] / scale), -127.f, 127.f) : 0;
+        const float n =
+            scale > 0 ? std::clamp(std::nearbyint(w.row(r)[c] / scale), -127.f, 127.f) : 0;
         q[static_cast<size_t>(r * w.cols + c)] = static_cast<int8_t>(n);
         values[static_cast<size_t>(r * w.cols + c)] = scale * n;
       }
@@ -242,7 +253,9 @@ Result<Stored> store(const FolderPlan& plan,
   return store_int4(*made);
 }
 
-TensorLoss loss_of(Matrix<const float> before, std::span<const float> after, const Importance* weighed) {
+TensorLoss loss_of(Matrix<const float> before,
+                   std::span<const float> after,
+                   const Importance* weighed) {
   std::vector<float> weights;
   if (weighed != nullptr) weights = weighed->mean_squares();
   double error = 0, norm = 0, weighted_error = 0, weighted_norm = 0;
@@ -318,8 +331,8 @@ Status copy_other_files(const std::string& from, const NewFolder& to) {
     if (!fs::exists(path, error)) continue;
     FARTHING_TRY(const MappedFile file, MappedFile::open(path.string()));
     const auto bytes = file.bytes();
-    FARTHING_TRY_VOID(write_whole(
-        to.path_of(name), {reinterpret_cast<const char*>(bytes.data()), bytes.size()}));
+    FARTHING_TRY_VOID(
+        write_whole(to.path_of(name), {reinterpret_cast<const char*>(bytes.data()), bytes.size()}));
   }
   return {};
 }
@@ -414,7 +427,8 @@ Result<FolderPlan> plan_folder(const ModelFile& file,
                                const FolderType& type,
                                const ImportanceMatrix* importance) {
   if (file.tokenizer_json.empty())
-    return usage_error("{} is written as a Hugging Face folder, and so is made of one: give a folder", type.name);
+    return usage_error(
+        "{} is written as a Hugging Face folder, and so is made of one: give a folder", type.name);
   FolderPlan plan{.type = &type, .path = path};
   Allowance allowance;
   FARTHING_TRY(const std::string text,
@@ -438,8 +452,7 @@ Result<FolderPlan> plan_folder(const ModelFile& file,
     const auto layer = found ? layer_of_matrix(found->gguf) : std::nullopt;
     const bool is_matrix = layer && t.name.ends_with(".weight") && t.n_dims == 2 &&
                            plain_format(t) != nullptr && t.size() > 0;
-    const int64_t group =
-        is_matrix && type.kind == Kind::kInt4 ? group_for(type, t.shape[1]) : 0;
+    const int64_t group = is_matrix && type.kind == Kind::kInt4 ? group_for(type, t.shape[1]) : 0;
     if (!is_matrix || (type.kind == Kind::kInt4 && group == 0)) {
       plan.kept.push_back(&t);
       continue;

@@ -1,7 +1,8 @@
 // Writes a Hugging Face folder anew with the matrices of its layers in fewer bits; the embedding,
 // the head, norms and biases stay as they are, as everybody's engines expect. What is written is
 // read again by load/hf_quant.h, exactly, and by others:
-//   int4-g128, int4-g32  compressed-tensors, pack-quantized, with zero points; rows that groups don't
+//   int4-g128, int4-g32  compressed-tensors, pack-quantized, with zero points; rows that groups
+//   don't
 //                        divide get groups of 64 or 32, or stay
 //   int8                 compressed-tensors, int-quantized: a scale per row (activations per token)
 //   fp8                  e4m3 with a scale per 128 x 128 values (weight_scale_inv), as DeepSeek's
@@ -53,11 +54,11 @@ struct FolderMatrix {
 // Points into the file and the matrix, which outlive it.
 struct FolderPlan {
   const FolderType* type = nullptr;
-  std::string path;                        // of the folder that is read
-  Json config;                             // config.json of the one that is written
-  std::vector<StoredTensor> stored;        // all that is read
-  std::vector<const StoredTensor*> kept;   // of these, what stays
-  std::vector<FolderMatrix> matrices;      // the others, in the order of layers
+  std::string path;                       // of the folder that is read
+  Json config;                            // config.json of the one that is written
+  std::vector<StoredTensor> stored;       // all that is read
+  std::vector<const StoredTensor*> kept;  // of these, what stays
+  std::vector<FolderMatrix> matrices;     // the others, in the order of layers
 
   int64_t n_values() const;  // of the matrices
   int64_t bytes() const;     // of the matrices, written

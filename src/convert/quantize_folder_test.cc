@@ -17,9 +17,9 @@ namespace farthing {
 namespace {
 
 namespace fs = std::filesystem;
-using ::testing::HasSubstr;
 using testing::FolderBytes;
 using testing::FolderDoc;
+using ::testing::HasSubstr;
 using testing::tiny_folder;
 
 std::vector<float> floats_of(const TensorView& tensor) {
@@ -61,10 +61,11 @@ class Folder : public ::testing::Test {
     const auto plan = plan_folder(*file, in(), *folder_type_from_name(type), nullptr);
     if (!plan) return plan.error().message;
     ThreadTeam team(2);
-    const auto done = write_folder(*plan, out(), options, team, [&](size_t, int64_t, const TensorLoss* loss) {
-      worst_ = std::max(worst_, loss->error);
-      return ++n_told_ < stop_after_;
-    });
+    const auto done =
+        write_folder(*plan, out(), options, team, [&](size_t, int64_t, const TensorLoss* loss) {
+          worst_ = std::max(worst_, loss->error);
+          return ++n_told_ < stop_after_;
+        });
     return done ? "" : done.error().message;
   }
 
@@ -153,7 +154,8 @@ TEST_F(Folder, FP8IsWithinHalfAStep) {
       const std::vector<float> a = floats_of(t), b = floats_of(*after->find(t.name));
       // Three bits of fraction; below 2^-6 of 448 steps are of 2^-9.
       for (size_t i = 0; i < a.size(); ++i)
-        ASSERT_NEAR(a[i], b[i], std::max(std::fabs(a[i]) / 16, 0.5f / 448 / 512 * 1.001f)) << t.name;
+        ASSERT_NEAR(a[i], b[i], std::max(std::fabs(a[i]) / 16, 0.5f / 448 / 512 * 1.001f))
+            << t.name;
     }
   }
 }

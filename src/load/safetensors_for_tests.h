@@ -91,7 +91,8 @@ struct FolderBytes {
   }
 };
 
-// A llama of 2 layers, 8 heads (of 8 values, if it is 64 wide), 4 KV heads, vocabulary 16, in a folder.
+// A llama of 2 layers, 8 heads (of 8 values, if it is 64 wide), 4 KV heads, vocabulary 16, in a
+// folder.
 struct FolderDoc {
   Json config, generation_config, tokenizer, tokenizer_config;
   StoredDoc weights;

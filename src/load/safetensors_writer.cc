@@ -9,8 +9,7 @@ std::string safetensors_head(std::span<const StoredSpec> tensors) {
   Json header = {{"__metadata__", {{"format", "pt"}}}};
   int64_t at = 0;
   for (const StoredSpec& t : tensors) {
-    header[t.name] = {
-        {"dtype", t.type}, {"shape", t.shape}, {"data_offsets", {at, at + t.bytes}}};
+    header[t.name] = {{"dtype", t.type}, {"shape", t.shape}, {"data_offsets", {at, at + t.bytes}}};
     at += t.bytes;
   }
   std::string text = header.dump(-1, ' ', false, Json::error_handler_t::replace);

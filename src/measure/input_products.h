@@ -1,7 +1,7 @@
 // What goes into a model's matrices, pair by pair: for each input that some of its layers' matrices
 // read, the sums of x_i x_j over the tokens of a text. INT4 with error feedback asks for them
-// (convert/int4.h). They are large (a square of a row's length), so they are made for as many layers
-// at once as there is memory for, running the model over the text again for the next.
+// (convert/int4.h). They are large (a square of a row's length), so they are made for as many
+// layers at once as there is memory for, running the model over the text again for the next.
 #pragma once
 
 #include <cstdint>
@@ -48,7 +48,7 @@ class InputProducts {
   const Windows& windows_;
   int64_t memory_;
   std::function<bool(int32_t layer, int32_t n_done)> progress_;
-  std::map<const WeightMatrix*, Sums> sums_;               // of those that are the first of an input
+  std::map<const WeightMatrix*, Sums> sums_;              // of those that are the first of an input
   std::map<std::string, const WeightMatrix*> of_tensor_;  // which is that
 };
 

@@ -70,8 +70,8 @@ class Products : public ::testing::Test {
 
 TEST_F(Products, TheDiagonalIsTheImportanceMatrix) {
   InputProducts made = products(int64_t{1} << 30);
-  const auto squares = measure_importance(
-      *model_->model, {.n_threads = 1}, *windows_, [](int32_t) { return true; });
+  const auto squares =
+      measure_importance(*model_->model, {.n_threads = 1}, *windows_, [](int32_t) { return true; });
   ASSERT_TRUE(squares);
   for (const auto& [tensor, importance] : squares->tensors) {
     if (!tensor.starts_with("blk.")) continue;
