@@ -21,7 +21,11 @@ Result<NewFile> NewFile::create(const std::string& path, int64_t bytes) {
   struct stat there;
   if (::stat(path.c_str(), &there) == 0 && !S_ISREG(there.st_mode))
     return no_resource("{}: can't be written: there is something that is no file", path);
-  file.fd_ = ::open(file.temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  // Never over what is there: it may be another's who is writing the same file now.
+  file.fd_ = ::open(file.temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  if (file.fd_ < 0 && errno == EEXIST)
+    return no_resource("{}: is there already: if no other run is writing it, remove it",
+                       file.temporary_);
   if (file.fd_ < 0) return no_resource("{}: can't be written: {}", path, std::strerror(errno));
   if (::fallocate(file.fd_, 0, 0, bytes) != 0 && (errno == ENOSPC || errno == EFBIG))
     return file.failed();
@@ -39,6 +43,11 @@ NewFile::~NewFile() {
   if (fd_ < 0) return;
   ::close(fd_);
   ::unlink(temporary_.c_str());
+}
+
+Status NewFile::check(const std::string& path) {
+  FARTHING_TRY([[maybe_unused]] const NewFile file, create(path, 0));
+  return {};
 }
 
 Error NewFile::failed() const {

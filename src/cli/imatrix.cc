@@ -6,12 +6,14 @@
 #include <string>
 #include <vector>
 
+#include "base/new_file.h"
 #include "cli/interrupts.h"
 #include "cli/output.h"
 #include "cli/scoring.h"
 #include "cli/verb.h"
 #include "cli/verbs.h"
 #include "convert/importance.h"
+#include "convert/quantize.h"
 #include "measure/input_squares.h"
 
 namespace farthing {
@@ -27,14 +29,14 @@ Status imatrix(const ImatrixOptions& options) {
   if (options.out.empty()) return usage_error("--out is missing: give the file to write");
   if (scoring.text.empty())
     return usage_error("--text is missing: give a text such as the model will be used on");
-  FARTHING_TRY(const std::string path, resolve_model(scoring.model.model));
   std::error_code error;
-  for (const std::string& read : {path, scoring.text}) {
-    if (std::filesystem::equivalent(read, options.out, error))
-      return usage_error("--out {}: is what is read: write to another file", options.out);
-  }
+  if (std::filesystem::equivalent(scoring.text, options.out, error))
+    return usage_error("--out {}: is what is read: write to another file", options.out);
+  FARTHING_TRY(const std::string path, resolve_model(scoring.model.model));
   FARTHING_TRY(Interrupts interrupts, Interrupts::create());
   FARTHING_TRY(const auto model, load_model(path, scoring.model.load));
+  FARTHING_TRY_VOID(check_not_read(model->model->file, options.out));
+  FARTHING_TRY_VOID(NewFile::check(options.out));
   FARTHING_TRY(const std::vector<TokenId> tokens, text_tokens(model->tokenizer, scoring.text));
   FARTHING_TRY(const Windows windows, windows_of(tokens, model->tokenizer, scoring));
   Result<ImportanceMatrix> matrix = ImportanceMatrix();

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/cpu.h"
+#include "base/new_file.h"
 #include "base/utf8.h"
 #include "cli/interrupts.h"
 #include "cli/io.h"
@@ -393,6 +394,10 @@ Status quantize(const QuantizeOptions& options) {
   if (chosen.mix != nullptr) {
     FARTHING_TRY(chosen.plan, plan_quantize(file, *chosen.mix, weights));
   } else {
+    if (!options.dry_run) {
+      FARTHING_TRY_VOID(check_not_read(file, options.out));
+      FARTHING_TRY_VOID(NewFile::check(options.out));
+    }
     FARTHING_TRY(chosen.by_kld, choose_by_kld(options, file, weights, interrupts));
     chosen.plan = chosen.by_kld->plan;
   }

@@ -2,6 +2,8 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -303,6 +305,103 @@ TEST_F(QuantizeVerbs, Refuses) {
                  path("none/i")})
                 .exit_code,
             4);
+}
+
+// What goes wrong says so in one line, and what stood at OUT stands there still.
+TEST_F(QuantizeVerbs, AFailureLosesNothing) {
+  const std::string in = kModels + "llama-plain.gguf";
+  const std::string whole = contents(in);
+  std::ofstream(path("m.gguf"), std::ios::binary) << "older";
+  const auto fails = [&](const std::vector<std::string>& args, int exit_code, const char* says) {
+    const Outcome outcome = run(args);
+    EXPECT_EQ(outcome.exit_code, exit_code) << outcome.err;
+    EXPECT_THAT(outcome.err, HasSubstr(says));
+    EXPECT_EQ(outcome.out, "");
+    EXPECT_EQ(contents(path("m.gguf")), "older");
+    EXPECT_FALSE(std::filesystem::exists(path("m.gguf.part")));
+  };
+  for (const size_t size : {size_t{0}, size_t{3}, size_t{24}, size_t{5000}, whole.size() - 1}) {
+    std::ofstream(path("cut.gguf"), std::ios::binary) << whole.substr(0, size);
+    fails({"quantize", path("cut.gguf"), path("m.gguf"), "--type", "q4_0"}, 3, "cut.gguf");
+  }
+  // Not a number, in the matrix that ends the file's longest run of f16.
+  std::string damaged = whole;
+  for (size_t at = damaged.size() / 2; at < damaged.size() / 2 + 64; at += 2)
+    damaged[at] = '\x01', damaged[at + 1] = '\x7e';
+  std::ofstream(path("nan.gguf"), std::ios::binary) << damaged;
+  fails({"quantize", path("nan.gguf"), path("m.gguf"), "--type", "q4_k_m"}, 3, "not a number");
+  // Somebody else writes the same file.
+  std::ofstream(path("n.gguf.part"), std::ios::binary) << "another's";
+  fails({"quantize", in, path("n.gguf"), "--type", "q4_0"}, 4, "n.gguf.part: is there already");
+  EXPECT_EQ(contents(path("n.gguf.part")), "another's");
+  // Files of the folder that is read.
+  const std::string folder = FARTHING_SOURCE_DIR "/tests/golden/folder/llama-gqa/";
+  const std::string config = contents(folder + "config.json");
+  for (const char* name : {"config.json", "tokenizer.json", "model-00003-of-00003.safetensors"}) {
+    fails({"quantize", folder, folder + name, "--type", "q8_0"}, 2, "is what is read");
+    fails({"imatrix",
+           "--model",
+           folder,
+           "--text",
+           path("text"),
+           "--ctx",
+           "32",
+           "--out",
+           folder + name},
+          2,
+          "is what is read");
+  }
+  EXPECT_EQ(contents(folder + "config.json"), config);
+}
+
+TEST_F(QuantizeVerbs, AFullDiskIsSaidBeforeTheWork) {
+  // The limit of a file's size stands for the disk's: the calls fail alike.
+  const std::string in = kModels + "llama-plain.gguf";
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  const rlimit small{1 << 14, before.rlim_max};
+  const std::vector<std::vector<std::string>> ways = {
+      {"quantize", in, path("m"), "--type", "f16"},
+      {"quantize",
+       FARTHING_SOURCE_DIR "/tests/golden/folder/llama-gqa",
+       path("m"),
+       "--type",
+       "int8"}};
+  for (const std::vector<std::string>& args : ways) {
+    ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
+    const Outcome outcome = run(args);
+    setrlimit(RLIMIT_FSIZE, &before);
+    EXPECT_EQ(outcome.exit_code, 4) << outcome.err;
+    EXPECT_THAT(outcome.err, HasSubstr("bytes)"));
+    EXPECT_FALSE(std::filesystem::exists(path("m")) || std::filesystem::exists(path("m.part")));
+  }
+}
+
+// A pipe is the text: whoever opens it is past where Ctrl-C would still end the program at once.
+TEST_F(QuantizeVerbs, CtrlCWhileMeasuringLeavesNothing) {
+  const std::string text = contents(path("text"));
+  ASSERT_EQ(mkfifo(path("pipe").c_str(), 0600), 0);
+  const std::string in = kModels + "llama-gqa.gguf";
+  const std::vector<std::vector<std::string>> ways = {
+      {"imatrix", "--model", in, "--out", path("m")},
+      {"quantize", in, path("m"), "--target-kld", "0.01"},
+      {"quantize",
+       FARTHING_SOURCE_DIR "/tests/golden/folder/llama-gqa",
+       path("m"),
+       "--type",
+       "int4-g32"}};
+  for (std::vector<std::string> args : ways) {
+    args.insert(args.end(), {"--text", path("pipe"), "--ctx", "32"});
+    const pid_t child = start(args);
+    {
+      std::ofstream pipe(path("pipe"), std::ios::binary);
+      kill(child, SIGINT);
+      pipe << text;
+    }
+    const Outcome outcome = wait_for(child);
+    EXPECT_EQ(outcome.exit_code, 130) << args[0] << ": " << outcome.err;
+    EXPECT_FALSE(std::filesystem::exists(path("m")) || std::filesystem::exists(path("m.part")));
+  }
 }
 
 // On the real model: a toy would be done before the signal comes.

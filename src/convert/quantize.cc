@@ -189,18 +189,6 @@ Result<std::vector<GgufKey>> keys_for(const QuantizePlan& plan) {
   return keys;
 }
 
-// Writing over what is read, or over what is written beside the path first, would lose it.
-Status check_path(const QuantizePlan& plan, const std::string& path) {
-  std::error_code error;
-  for (const MappedFile& source : plan.file->files) {
-    for (const std::string& target : {path, path + ".part"}) {
-      if (std::filesystem::equivalent(source.path(), target, error))
-        return usage_error("{}: is what is read: write to another file", path);
-    }
-  }
-  return {};
-}
-
 void drop_pages(const ModelFile& file, const std::byte* first, int64_t bytes) {
   for (const MappedFile& f : file.files) f.drop_pages({first, static_cast<size_t>(bytes)});
 }
@@ -210,6 +198,21 @@ Error stopped() {
 }
 
 }  // namespace
+
+Status check_not_read(const ModelFile& file, const std::string& path) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  const bool is_folder = !file.tokenizer_json.empty();
+  for (const MappedFile& source : file.files) {
+    const bool beside = is_folder && fs::exists(path, error) &&
+                        fs::equivalent(fs::absolute(path, error).parent_path(),
+                                       fs::absolute(source.path(), error).parent_path(),
+                                       error);
+    if (beside || fs::equivalent(source.path(), path, error))
+      return usage_error("{}: is what is read: write to another file", path);
+  }
+  return {};
+}
 
 int64_t QuantizePlan::n_values() const {
   int64_t n = 0;
@@ -273,7 +276,7 @@ Status write_quantized(const QuantizePlan& plan,
                        const std::string& path,
                        ThreadTeam& team,
                        const QuantizeProgress& progress) {
-  FARTHING_TRY_VOID(check_path(plan, path));
+  FARTHING_TRY_VOID(check_not_read(*plan.file, path));
   FARTHING_TRY(const uint64_t alignment, gguf_alignment(plan.file->metadata));
   FARTHING_TRY(const std::vector<GgufKey> keys, keys_for(plan));
   std::vector<GgufTensor> tensors;

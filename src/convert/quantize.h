@@ -53,6 +53,10 @@ struct TensorLoss {
 // and place, for values that are no numbers or too large for the type.
 Result<TensorLoss> quantize_tensor(const TensorPlan& plan, ThreadTeam& team, std::byte* out);
 
+// kUsage if writing to `path` would lose what is read: a file of the model's, or any that is in its
+// folder.
+Status check_not_read(const ModelFile& file, const std::string& path);
+
 // Called while the file is made; false stops it (kInterrupted, nothing is left behind). `tensor`
 // counts from 0; `loss` is set once, when it is done.
 using QuantizeProgress =

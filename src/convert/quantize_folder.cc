@@ -283,12 +283,13 @@ class NewFolder {
     folder.path_ = (fs::path(path) / "").lexically_normal().parent_path();
     folder.temporary_ = folder.path_.string() + ".part";
     std::error_code error;
-    if (fs::exists(folder.path_, error))
+    if (fs::exists(fs::symlink_status(folder.path_, error)))  // a link to nothing, too
       return usage_error("{}: exists already: name a new folder", path);
     if (!fs::create_directory(folder.temporary_, error))
-      return no_resource("{}: can't be made: {}",
-                         folder.temporary_.string(),
-                         error ? error.message() : "it exists already: remove it first");
+      return no_resource(
+          "{}: can't be made: {}",
+          folder.temporary_.string(),
+          error ? error.message() : "it exists already: if no other run is writing it, remove it");
     folder.ours_ = true;
     return folder;
   }

@@ -208,8 +208,11 @@ TEST_F(Folder, Refuses) {
   EXPECT_FALSE(fs::exists(out()));
   fs::create_directory(out() + ".part");
   write(tiny_folder(64, 96));
-  EXPECT_THAT(quantise("int4-g32"), HasSubstr("remove it first"));
+  EXPECT_THAT(quantise("int4-g32"), HasSubstr("exists already"));
   EXPECT_TRUE(fs::exists(out() + ".part"));
+  fs::remove(out() + ".part");
+  fs::create_symlink("nothing", out());
+  EXPECT_THAT(quantise("int4-g32"), HasSubstr("exists already"));
 }
 
 TEST_F(Folder, NamesTheTensorThatIsNoNumber) {

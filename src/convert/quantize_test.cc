@@ -378,6 +378,14 @@ TEST_F(Quantizing, RefusesToWriteOverWhatItReads) {
   std::filesystem::rename(in, path("a.gguf.part"));
   EXPECT_FALSE(write(path("a.gguf.part"), "Q8_0", nullptr, 1, "a.gguf"));
   EXPECT_EQ(*read_file(path("a.gguf.part"), 1 << 24), before);
+  // Nor anything that a folder consists of.
+  const std::string folder = FARTHING_SOURCE_DIR "/tests/golden/folder/llama-gqa";
+  const auto file = open_model_file(folder);
+  ASSERT_TRUE(file) << file.error().message;
+  for (const auto& entry : std::filesystem::directory_iterator(folder))
+    EXPECT_FALSE(check_not_read(*file, entry.path().string())) << entry.path();
+  EXPECT_TRUE(check_not_read(*file, folder + "/new.gguf"));
+  EXPECT_TRUE(check_not_read(*file, path("link.gguf")));
 }
 
 TEST_F(Quantizing, StopsWithoutATrace) {

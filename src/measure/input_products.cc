@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/checked.h"
 #include "base/cpu.h"
+#include "base/utf8.h"
 #include "measure/perplexity.h"
 
 namespace farthing {
@@ -41,7 +42,9 @@ InputProducts::InputProducts(const Model& model,
 
 Result<Matrix<const float>> InputProducts::of(const std::string& tensor) {
   const auto found = of_tensor_.find(tensor);
-  CHECK(found != of_tensor_.end());
+  if (found == of_tensor_.end())
+    return bad_input("tensor '{}': the model has no use for it, so nothing is known of its inputs",
+                     printable(tensor));
   Sums& sums = sums_.at(found->second);
   if (sums.products.empty()) FARTHING_TRY_VOID(measure_from(sums.layer));
   for (int64_t i = 0; i < sums.cols; ++i) {

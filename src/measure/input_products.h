@@ -30,8 +30,8 @@ class InputProducts {
                 std::function<bool(int32_t layer, int32_t n_done)> progress);
 
   // Of the matrix of this name ("blk.3.ffn_up.weight"), [cols][cols], symmetrical; valid until the
-  // next call. Ask in the order of layers. kInterrupted, kNoResource; kRuntime if sums are no
-  // numbers.
+  // next call. Ask in the order of layers. kBadInput if no layer of the model has it; kInterrupted,
+  // kNoResource; kRuntime if sums are no numbers.
   Result<Matrix<const float>> of(const std::string& tensor);
 
  private:

@@ -102,6 +102,16 @@ TEST_F(Products, LittleMemoryMakesMoreRunsAndTheSameBits) {
   EXPECT_EQ(n_windows_, 2 + 2 * n_layers);
 }
 
+TEST_F(Products, RefusesWhatTheModelDoesNotHave) {
+  InputProducts made = products(int64_t{1} << 30);
+  for (const char* tensor : {"blk.999.attn_q.weight", "blk.0.attn_qkv.weight", ""}) {
+    const auto of = made.of(tensor);
+    ASSERT_FALSE(of);
+    EXPECT_EQ(of.error().kind, ErrorKind::kBadInput);
+  }
+  EXPECT_EQ(n_windows_, 0);
+}
+
 TEST_F(Products, Stops) {
   stop_after_ = 1;
   InputProducts made = products(int64_t{1} << 30);
