@@ -335,7 +335,8 @@ TEST_F(QuantizeVerbs, AFailureLosesNothing) {
   fails({"quantize", in, path("n.gguf"), "--type", "q4_0"}, 4, "n.gguf.part: is there already");
   EXPECT_EQ(contents(path("n.gguf.part")), "another's");
   // Files of the folder that is read.
-  const std::string folder = FARTHING_SOURCE_DIR "/tests/golden/folder/llama-gqa/";
+  const std::string folder = path("folder/");
+  std::filesystem::copy(FARTHING_SOURCE_DIR "/tests/golden/folder/llama-gqa", folder);
   const std::string config = contents(folder + "config.json");
   for (const char* name : {"config.json", "tokenizer.json", "model-00003-of-00003.safetensors"}) {
     fails({"quantize", folder, folder + name, "--type", "q8_0"}, 2, "is what is read");
@@ -393,11 +394,14 @@ TEST_F(QuantizeVerbs, CtrlCWhileMeasuringLeavesNothing) {
   for (std::vector<std::string> args : ways) {
     args.insert(args.end(), {"--text", path("pipe"), "--ctx", "32"});
     const pid_t child = start(args);
-    {
-      std::ofstream pipe(path("pipe"), std::ios::binary);
-      kill(child, SIGINT);
-      pipe << text;
+    int pipe = -1;
+    while ((pipe = open(path("pipe").c_str(), O_WRONLY | O_NONBLOCK)) < 0) {  // nobody reads yet
+      if (waitpid(child, nullptr, WNOHANG) != 0) FAIL() << contents(path("err"));
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
+    kill(child, SIGINT);
+    EXPECT_EQ(write(pipe, text.data(), text.size()), static_cast<ssize_t>(text.size()));
+    close(pipe);
     const Outcome outcome = wait_for(child);
     EXPECT_EQ(outcome.exit_code, 130) << args[0] << ": " << outcome.err;
     EXPECT_FALSE(std::filesystem::exists(path("m")) || std::filesystem::exists(path("m.part")));
