@@ -79,14 +79,6 @@ def hf_names(case):
     return {output.gguf_name(case, name): name for name in names}
 
 
-def smollm_documents(document):
-    """SmolLM2's own pre-tokenizer: digits one by one, then the words of GPT-2."""
-    level = vocab._BYTE_LEVEL | {"trim_offsets": True, "use_regex": True}
-    digits = {"type": "Digits", "individual_digits": True}
-    document["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [digits, level]}
-    return document
-
-
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -101,10 +93,6 @@ def main():
         return found.contents() if found else None
 
     case = read_case(field)
-    if case.vocabulary.pre == "smollm":
-        vocab._PRE_REGEX["smollm"] = ""
-        make = vocab.tokenizer_json
-        vocab.tokenizer_json = lambda v: smollm_documents(make(v) | {"normalizer": None})
     names, arrays = hf_names(case), {}
     for tensor in reader.tensors:
         values = np.ascontiguousarray(gguf.quants.dequantize(tensor.data, tensor.tensor_type), np.float32)
