@@ -278,9 +278,10 @@ struct Calibration {
   std::optional<InputProducts> products;
 };
 
-// `in` is opened a second time: the model owns its file.
+// `in` is opened a second time: the model owns its file. `widest`: columns of its widest matrix.
 Result<std::unique_ptr<Calibration>> calibrate(const QuantizeOptions& options,
                                                const std::string& in,
+                                               int64_t widest,
                                                Interrupts& interrupts) {
   auto out = std::make_unique<Calibration>();
   FARTHING_TRY(ModelFile file, open_model_file(in));
@@ -288,6 +289,15 @@ Result<std::unique_ptr<Calibration>> calibrate(const QuantizeOptions& options,
   FARTHING_TRY(out->text, windows_of_text(options, file, kChunks));
   FARTHING_TRY(out->model, make_model(std::move(file), WeightMode::kNative));
   const int64_t free = memory_budget().available;
+  const int64_t needed =
+      feedback_bytes(widest) + widest * widest * static_cast<int64_t>(sizeof(float));
+  if (free > 0 && needed > free)
+    return no_resource(
+        "error feedback takes {} MiB for rows of {} values, but {} MiB are free: take another "
+        "--method",
+        needed >> 20,
+        widest,
+        free >> 20);
   const bool terminal = is_terminal(STDERR_FILENO);
   const Windows& windows = *out->text->windows;
   out->products.emplace(
@@ -360,7 +370,7 @@ Status quantize_to_folder(const QuantizeOptions& options,
     FolderOptions how{.method = method_of(options)};
     std::unique_ptr<Calibration> calibration;
     if (how.method == Int4Method::kFeedback) {
-      FARTHING_TRY(calibration, calibrate(options, in, interrupts));
+      FARTHING_TRY(calibration, calibrate(options, in, plan.widest(), interrupts));
       how.products_of = [&](const std::string& tensor) {
         return calibration->products->of(tensor);
       };

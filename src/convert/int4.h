@@ -47,4 +47,9 @@ Result<Int4Matrix> quantize_int4(Matrix<const float> w,
                                  const Int4Inputs& inputs,
                                  ThreadTeam& team);
 
+// Bytes that kFeedback takes for a matrix of so many columns, beside it and the products.
+constexpr int64_t feedback_bytes(int64_t cols) {
+  return cols * cols * static_cast<int64_t>(2 * sizeof(double) + sizeof(float));
+}
+
 }  // namespace farthing

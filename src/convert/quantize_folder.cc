@@ -423,6 +423,12 @@ int64_t FolderPlan::bytes() const {
   return n;
 }
 
+int64_t FolderPlan::widest() const {
+  int64_t cols = 0;
+  for (const FolderMatrix& m : matrices) cols = std::max(cols, m.cols());
+  return cols;
+}
+
 Result<FolderPlan> plan_folder(const ModelFile& file,
                                const std::string& path,
                                const FolderType& type,

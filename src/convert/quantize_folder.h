@@ -62,6 +62,7 @@ struct FolderPlan {
 
   int64_t n_values() const;  // of the matrices
   int64_t bytes() const;     // of the matrices, written
+  int64_t widest() const;    // most columns of a matrix
 };
 
 // `file` was opened from the folder at `path`. kUsage if it is no folder; kBadInput if it is
