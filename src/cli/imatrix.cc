@@ -44,7 +44,7 @@ Status imatrix(const ImatrixOptions& options) {
     ScoringProgress progress(windows.count(), "chunk");
     matrix = measure_importance(
         *model->model, scoring_runner(scoring.model.engine), windows, [&](int32_t n_done) {
-          progress.show(n_done, "inputs of every matrix");
+          progress.show(n_done, "");
           return !interrupts.take();
         });
   }
