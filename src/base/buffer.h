@@ -25,6 +25,7 @@ class Buffer {
 
   std::byte* data() const { return data_; }
   size_t size() const { return size_; }
+  std::span<const std::byte> bytes() const { return {data_, size_}; }
   template <class T>
   T* as() const {
     return reinterpret_cast<T*>(data_);

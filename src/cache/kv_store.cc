@@ -7,19 +7,19 @@ namespace farthing {
 
 int64_t KVStore::bytes_needed(const std::vector<KVShape>& layers, int32_t n_blocks) {
   int64_t bytes = 0;
-  for (const KVShape& shape : layers) bytes += shape.block_bytes() * n_blocks;
-  return bytes;
+  for (const KVShape& shape : layers) bytes += shape.block_bytes();
+  return bytes * n_blocks;
 }
 
 Result<KVStore> KVStore::create(std::vector<KVShape> layers, int32_t n_blocks) {
   KVStore store;
-  int64_t offset = 0;
   for (const KVShape& shape : layers) {
-    store.offsets_.push_back(offset);
-    offset += shape.block_bytes() * n_blocks;
+    store.offsets_.push_back(store.block_stride_);
+    store.block_stride_ += shape.block_bytes();
   }
   store.layers_ = std::move(layers);
-  FARTHING_TRY(store.buffer_, Buffer::allocate(static_cast<size_t>(offset)));
+  FARTHING_TRY(store.buffer_,
+               Buffer::allocate(static_cast<size_t>(store.block_stride_ * n_blocks)));
   return store;
 }
 
@@ -32,11 +32,9 @@ std::byte* KVStore::v_plane(int32_t layer, int32_t head) const {
 }
 
 void KVStore::copy_block(BlockId from, BlockId to) {
-  for (size_t i = 0; i < layers_.size(); ++i) {
-    const int64_t stride = layers_[i].block_bytes();
-    std::byte* base = buffer_.data() + offsets_[i];
-    std::memcpy(base + to.v * stride, base + from.v * stride, static_cast<size_t>(stride));
-  }
+  std::memcpy(buffer_.data() + to.v * block_stride_,
+              buffer_.data() + from.v * block_stride_,
+              static_cast<size_t>(block_stride_));
 }
 
 }  // namespace farthing

@@ -1,7 +1,8 @@
 // Owns: the bytes of every KVBlock. Does not know: which blocks are in use (kv_pool.h), what a
-// token is. Layout: layer by layer; within a layer block by block; within a block first K, then V,
-// by heads: what one KV head needs of a block is one contiguous plane. How positions lie in a plane
-// is the kernels' choice (kernels/attention_task.h).
+// token is. Layout: block by block, so that the pages of blocks that were never used never come in,
+// huge as they are; within a block layer by layer, of each first K, then V, by heads: what one KV
+// head needs of a block is one contiguous plane. How positions lie in a plane is the kernels' choice
+// (kernels/attention_task.h).
 #pragma once
 
 #include <cstddef>
@@ -31,14 +32,15 @@ class KVStore {
   // K or V of one head in block 0; the same in block b is b * block_stride() bytes on.
   std::byte* k_plane(int32_t layer, int32_t head) const;
   std::byte* v_plane(int32_t layer, int32_t head) const;
-  int64_t block_stride(int32_t layer) const { return layers_[layer].block_bytes(); }
+  int64_t block_stride() const { return block_stride_; }
   // All layers' K and V.
   void copy_block(BlockId from, BlockId to);
   int64_t size_bytes() const { return static_cast<int64_t>(buffer_.size()); }
 
  private:
   std::vector<KVShape> layers_;
-  std::vector<int64_t> offsets_;  // bytes, of each layer's block 0
+  std::vector<int64_t> offsets_;  // bytes, of each layer within a block
+  int64_t block_stride_ = 0;
   Buffer buffer_;
 };
 

@@ -193,11 +193,11 @@ ServerOptions::Duration milliseconds(double seconds) {
   return ServerOptions::Duration(static_cast<int64_t>(seconds * 1e3));
 }
 
-// What the machine reads and computes in a second at most: a tenth of a second's look.
-std::optional<Work> peak_of(const Engine& engine) {
-  const auto rates = glance_at_machine(engine.isa(), engine.n_threads());
-  if (!rates) return std::nullopt;  // no memory to spare for it
-  return Work{.bytes = rates->read_gb_per_s * 1e9, .operations = rates->int8_gops * 1e9};
+// What the machine reads and computes in a second at most: a twentieth of a second's look.
+Work peak_of(const Engine& engine, const Weights& weights) {
+  const MachineSpeed::Rates rates =
+      glance_at_machine(engine.isa(), engine.n_threads(), weights.tiles.bytes());
+  return {.bytes = rates.read_gb_per_s * 1e9, .operations = rates.int8_gops * 1e9};
 }
 
 // Lines to stderr. One that would have to wait (a pipe that nobody empties) is dropped instead: the
@@ -289,7 +289,7 @@ Status serve(ServeFlags flags) {
       .stall_seconds = flags.stall_timeout,
       .started = started,
       .vllm_metrics = flags.vllm_metrics,
-      .peak = peak_of(*engine),
+      .peak = peak_of(*engine, model->model->weights),
       .energy_meter = EnergyMeter::open()};
   ServerOptions options{.host = flags.host, .port = static_cast<uint16_t>(flags.port)};
   options.allow_public = flags.insecure || needs_key;

@@ -109,10 +109,10 @@ std::string Session::statistics(const Answer& answer) const {
 }
 
 std::optional<DecodeUse> Session::limits(const Answer& answer) const {
-  const auto roofs = glance_at_machine(engine_->isa(), engine_->n_threads());
-  if (!roofs) return std::nullopt;
+  const MachineSpeed::Rates roofs =
+      glance_at_machine(engine_->isa(), engine_->n_threads(), model_->model->weights.tiles.bytes());
   const ModelWork work(*model_->model, options_->model.engine.kv_type);
-  return decode_use(work, answer, *roofs);
+  return decode_use(work, answer, roofs);
 }
 
 std::string Session::short_statistics(const Answer& answer) const {

@@ -16,7 +16,7 @@ namespace {
 constexpr double kSecondsPerFigure = 0.2;
 constexpr double kSecondsBetweenTests = 0.05;
 constexpr double kSecondsAtAGlance = 0.01;
-constexpr int64_t kMostAtAGlance = int64_t{128} << 20;  // bytes
+constexpr size_t kMostAtAGlance = size_t{128} << 20;  // bytes
 constexpr int64_t kMiB = int64_t{1} << 20;
 
 struct Rate {
@@ -54,7 +54,10 @@ Rate peak_rate(ThreadTeam& team, double seconds, int64_t (*loop)(int64_t)) {
 }
 
 // The better figures of several loops: which distance is best differs among machines.
-Rate read_rate(ThreadTeam& team, double seconds, const PeakKernels& peak, const Buffer& memory) {
+Rate read_rate(ThreadTeam& team,
+               double seconds,
+               const PeakKernels& peak,
+               std::span<const std::byte> memory) {
   Rate better;
   for (int64_t ahead : {0, 1024, 4096}) {
     const Rate rate = rate_of(seconds, [&] {
@@ -75,7 +78,7 @@ MachineSpeed::Rates measure_rates(const PeakKernels& peak,
                                   const Buffer& memory,
                                   double Rate::* figure) {
   return {.threads = team.size(),
-          .read_gb_per_s = read_rate(team, seconds, peak, memory).*figure * 1e-9,
+          .read_gb_per_s = read_rate(team, seconds, peak, memory.bytes()).*figure * 1e-9,
           .int8_gops = peak_rate(team, seconds, peak.int8_dot).*figure * 1e-9,
           .f32_gflops = peak_rate(team, seconds, peak.f32_fma).*figure * 1e-9};
 }
@@ -136,14 +139,13 @@ MachineSpeed::Rates MachineGauge::measure() {
   return measure_rates(*peak_, *team_, kSecondsBetweenTests, memory_, &Rate::mean);
 }
 
-Result<MachineSpeed::Rates> glance_at_machine(Isa isa, int32_t threads) {
-  FARTHING_TRY(const Buffer memory, written_memory(std::min(bytes_to_read(), kMostAtAGlance)));
+MachineSpeed::Rates glance_at_machine(Isa isa, int32_t threads, std::span<const std::byte> memory) {
+  memory = memory.first(std::min(memory.size(), kMostAtAGlance));
   const PeakKernels& peak = peak_kernels(isa);
   ThreadTeam team(threads);
-  return MachineSpeed::Rates{
-      .threads = threads,
-      .read_gb_per_s = read_rate(team, kSecondsAtAGlance, peak, memory).best * 1e-9,
-      .int8_gops = peak_rate(team, kSecondsAtAGlance, peak.int8_dot).best * 1e-9};
+  return {.threads = threads,
+          .read_gb_per_s = read_rate(team, kSecondsAtAGlance, peak, memory).best * 1e-9,
+          .int8_gops = peak_rate(team, kSecondsAtAGlance, peak.int8_dot).best * 1e-9};
 }
 
 double f32_gflops(Isa isa, int32_t threads) {

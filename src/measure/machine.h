@@ -3,8 +3,10 @@
 // machine: measure them beside whatever they are compared with.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 
 #include "base/buffer.h"
 #include "base/json.h"
@@ -45,9 +47,10 @@ class MachineGauge {
   Buffer memory_;
 };
 
-// The same rates of `threads` threads at a glance, in about a tenth of a second: good for words
-// like "most of", not for comparisons. f32_gflops stays 0.
-Result<MachineSpeed::Rates> glance_at_machine(Isa isa, int32_t threads);
+// The same rates of `threads` threads at a glance, in about a twentieth of a second: good for words
+// like "most of", not for comparisons. What is read is `memory`, which somebody else has filled, a
+// model's weights: the first 128 MiB of it. f32_gflops stays 0.
+MachineSpeed::Rates glance_at_machine(Isa isa, int32_t threads, std::span<const std::byte> memory);
 
 // f32_gflops of so many threads alone, in about a twentieth of a second.
 double f32_gflops(Isa isa, int32_t threads);

@@ -44,7 +44,7 @@ void store_kv(const Exec& exec,
   const TokenRow& row = ws.rows[static_cast<size_t>(t)];
   const size_t type = static_cast<size_t>(kv.type);
   const BlockId block = row.sequence->blocks[static_cast<size_t>(row.position / kKVBlockTokens)];
-  const int64_t block_offset = int64_t{block.v} * kv.store->block_stride(layer);
+  const int64_t block_offset = int64_t{block.v} * kv.store->block_stride();
   const int32_t slot = row.position % kKVBlockTokens;
   for (int32_t h = 0; h < a.n_kv_heads; ++h) {
     const int64_t offset = int64_t{h} * a.head_dim;
@@ -87,7 +87,7 @@ AttentionTask task_for(const Mix& m, int32_t head, int64_t t, int32_t count, flo
       .head_dim = a.head_dim,
       .k_plane = m.kv.store->k_plane(m.layer, head),
       .v_plane = m.kv.store->v_plane(m.layer, head),
-      .block_stride = m.kv.store->block_stride(m.layer),
+      .block_stride = m.kv.store->block_stride(),
       .blocks = m.row(t).sequence->blocks.data(),
       .position = m.row(t).position,
       .window = a.window,
