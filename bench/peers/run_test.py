@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""bench/peers/run and serve with a made-up peer whose figures are known: usage: run_test.py FARTHING"""
+"""bench/peers/run, serve and types with a made-up peer whose figures are known: usage: run_test.py FARTHING"""
 
 import json
 import os
@@ -185,6 +185,47 @@ class Serve(unittest.TestCase):
         for cell in (f"{TOY}:0:8:4", f"{TOY}:1:8", "no such file:1:8:4", f"{TOY}:1:8:4:5:6"):
             done = subprocess.run([sys.executable, str(HERE / "serve"), "--cell", cell], capture_output=True, check=False)
             self.assertEqual(done.returncode, 2, cell)
+
+
+# Loses nothing, and finds every file as likely.
+FAKE_QUANTIZE = """#!/bin/sh
+[ "$1" != --imatrix ] || { [ -s "$2" ] && shift 2; }
+cp "$1" "$2"
+"""
+FAKE_PERPLEXITY = """#!/bin/sh
+echo "Final estimate: PPL = 12.5000 +/- 0.1" >&2
+"""
+
+
+class Types(unittest.TestCase):
+    def test_every_type_has_a_row_with_and_without_a_matrix(self):
+        with tempfile.TemporaryDirectory() as folder:
+            script(folder, "llama-quantize", FAKE_QUANTIZE)
+            script(folder, "llama-perplexity", FAKE_PERPLEXITY)
+            text = pathlib.Path(folder) / "text"
+            text.write_text(" ".join(f"word{i * 7919 % 1000}" for i in range(600)))
+            command = [sys.executable, str(HERE / "types"), str(TOY), str(text), "--calibrate", str(text),
+                       "--types", "Q8_0,Q4_0", "--chunks", "1", "--calibrate-chunks", "1",
+                       "--farthing", FARTHING, "--peer", folder]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines()[2:]]
+            self.assertEqual([row[0] for row in rows], ["Q8_0", "Q8_0, weighted", "Q4_0", "Q4_0, weighted"])
+            for row in rows:
+                ours, theirs = (float(cell.split()[0]) for cell in row[2:4])
+                self.assertGreater(ours, 1e-4)
+                self.assertLess(theirs, 1e-6)
+                self.assertEqual(row[6].split(", ")[1], "12.500")
+            self.assertGreater(float(rows[2][2].split()[0]), 10 * float(rows[0][2].split()[0]))
+
+    def test_says_what_failed(self):
+        with tempfile.TemporaryDirectory() as folder:
+            command = [sys.executable, str(HERE / "types"), str(TOY), "no such text", "--farthing", FARTHING,
+                       "--peer", folder]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("llama-quantize", done.stderr)
+            self.assertNotIn("Traceback", done.stderr)
 
 
 class Report(unittest.TestCase):

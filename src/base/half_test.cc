@@ -6,6 +6,8 @@
 #include <random>
 #include <vector>
 
+#include "base/e4m3.h"
+
 namespace farthing {
 namespace {
 
@@ -69,6 +71,22 @@ TEST(Half, Bf16IsTheUpperHalfRoundedToNearestEven) {
   EXPECT_EQ(f32_to_bf16(std::bit_cast<float>(0x3f808001u)), 0x3f81);
   EXPECT_EQ(f32_to_bf16(std::bit_cast<float>(0x7f7fffffu)), 0x7f80);  // overflows to infinity
   EXPECT_EQ(f32_to_bf16(std::bit_cast<float>(0x7f800001u)) & 0x7fc0, 0x7fc0);
+}
+
+TEST(Half, E4m3RoundsToNearestEven) {
+  for (int code = 0; code < 127; ++code) {
+    const auto low = static_cast<uint8_t>(code);
+    const float value = e4m3_to_f32(low);
+    EXPECT_EQ(f32_to_e4m3(value), low);
+    EXPECT_EQ(f32_to_e4m3(-value), low | 0x80);
+    if (code == 126) break;
+    const float middle = (value + e4m3_to_f32(static_cast<uint8_t>(code + 1))) / 2;
+    EXPECT_EQ(f32_to_e4m3(middle), code + code % 2) << code;
+    EXPECT_EQ(f32_to_e4m3(std::nextafter(middle, 0.0f)), code);
+    EXPECT_EQ(f32_to_e4m3(std::nextafter(middle, 500.0f)), code + 1);
+  }
+  EXPECT_EQ(f32_to_e4m3(460.0f), 0x7e);
+  EXPECT_EQ(f32_to_e4m3(-1e30f), 0xfe);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // farthing: one program, many verbs. What the command line means stands in the verbs; here is only
 // the way in.
 #include <CLI/CLI.hpp>
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <new>
@@ -77,6 +78,8 @@ int run(int argc, char** argv) {
   add_run(app, exit_code);
   add_perplexity(app, exit_code);
   add_quality(app, exit_code);
+  add_quantize(app, exit_code);
+  add_imatrix(app, exit_code);
   add_bench(app, exit_code);
   add_econ(app, exit_code);
   add_ladder(app, exit_code);
@@ -99,6 +102,7 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   farthing::explain_lost_pages();
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error, as a full disk is
   // The last net: whatever a verb forgot still ends in one line and the right exit code.
   try {
     return farthing::run(argc, argv);

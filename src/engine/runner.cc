@@ -68,7 +68,8 @@ Result<std::unique_ptr<Runner>> Runner::create(const Model& model, const RunnerO
   FARTHING_TRY(runner->store_, KVStore::create(kv_shapes, options.n_blocks));
   FARTHING_TRY(
       Decoder decoder,
-      Decoder::create(model, Exec{&kernel_table(isa), runner->team_.get()}, options.decoder));
+      Decoder::create(
+          model, Exec{&kernel_table(isa), runner->team_.get(), options.observer}, options.decoder));
   runner->decoder_.emplace(std::move(decoder));
   return runner;
 }

@@ -27,6 +27,7 @@ struct RunnerOptions {
   int64_t memory_limit = 0;  // bytes of the whole process; 0: memory_budget() has what is free
   int64_t beside = 0;        // bytes that something else is going to take
   DecoderOptions decoder;
+  const InputObserver* observer = nullptr;  // outlives the runner
 };
 
 class Runner {

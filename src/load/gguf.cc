@@ -394,4 +394,25 @@ Result<GgufImage> parse_gguf(std::span<const std::byte> image, Allowance& allowa
   return out;
 }
 
+Result<std::vector<GgufEntry>> gguf_entries(std::span<const std::byte> image) {
+  ByteReader in(image);
+  Allowance allowance;
+  FARTHING_TRY(const Header header, read_header(in));
+  FARTHING_TRY_VOID(allowance.take(header.n_keys * sizeof(GgufEntry)));
+  std::vector<GgufEntry> entries;
+  entries.reserve(header.n_keys);
+  for (uint64_t i = 0; i < header.n_keys; ++i) {
+    GgufEntry entry;
+    FARTHING_TRY(entry.key, in.string(kMaxKeyBytes, "key"));
+    const size_t type_at = in.offset();
+    FARTHING_TRY([[maybe_unused]] const MetaValue value, read_value(in, image, allowance));
+    uint32_t type = 0;
+    std::memcpy(&type, image.data() + type_at, sizeof type);
+    entry.type = static_cast<MetaType>(type);
+    entry.value = image.subspan(type_at + sizeof type, in.offset() - type_at - sizeof type);
+    entries.push_back(entry);
+  }
+  return entries;
+}
+
 }  // namespace farthing

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -28,5 +29,14 @@ struct GgufImage {
 
 // Versions 2 and 3, little-endian. What it allocates is taken from `allowance`.
 Result<GgufImage> parse_gguf(std::span<const std::byte> image, Allowance& allowance);
+
+// A key as it stands in the file: what Metadata widens or sorts is as it was.
+struct GgufEntry {
+  std::string_view key;
+  MetaType type = MetaType::kUint8;
+  std::span<const std::byte> value;  // without the type
+};
+// The keys of an image that parse_gguf() accepted, in the order of the file.
+Result<std::vector<GgufEntry>> gguf_entries(std::span<const std::byte> image);
 
 }  // namespace farthing

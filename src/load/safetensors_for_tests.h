@@ -91,7 +91,8 @@ struct FolderBytes {
   }
 };
 
-// A llama of 2 layers, 8 heads of 8, 4 KV heads, vocabulary 16, in a folder.
+// A llama of 2 layers, 8 heads (of 8 values, if it is 64 wide), 4 KV heads, vocabulary 16, in a
+// folder.
 struct FolderDoc {
   Json config, generation_config, tokenizer, tokenizer_config;
   StoredDoc weights;
@@ -107,12 +108,13 @@ struct FolderDoc {
   }
 };
 
-inline FolderDoc tiny_folder() {
-  constexpr int64_t kWidth = 64, kKv = 32, kFf = 96, kVocab = 16;
+inline FolderDoc tiny_folder(int64_t width = 64, int64_t ff = 96) {
+  constexpr int64_t kVocab = 16;
+  const int64_t kv = width / 2;
   FolderDoc doc;
   doc.config = {{"model_type", "llama"},
-                {"hidden_size", kWidth},
-                {"intermediate_size", kFf},
+                {"hidden_size", width},
+                {"intermediate_size", ff},
                 {"num_hidden_layers", 2},
                 {"num_attention_heads", 8},
                 {"num_key_value_heads", 4},
@@ -151,21 +153,21 @@ inline FolderDoc tiny_folder() {
                           {"eos_token", "</s>"},
                           {"chat_template", "{{ messages[0].content }}"}};
   StoredDoc& w = doc.weights;
-  w.add("model.embed_tokens.weight", {kVocab, kWidth});
+  w.add("model.embed_tokens.weight", {kVocab, width});
   for (int i = 0; i < 2; ++i) {
     const std::string layer = "model.layers." + std::to_string(i) + ".";
-    w.add(layer + "input_layernorm.weight", {kWidth});
-    w.add(layer + "self_attn.q_proj.weight", {kWidth, kWidth});
-    w.add(layer + "self_attn.k_proj.weight", {kKv, kWidth});
-    w.add(layer + "self_attn.v_proj.weight", {kKv, kWidth});
-    w.add(layer + "self_attn.o_proj.weight", {kWidth, kWidth});
-    w.add(layer + "post_attention_layernorm.weight", {kWidth});
-    w.add(layer + "mlp.gate_proj.weight", {kFf, kWidth});
-    w.add(layer + "mlp.up_proj.weight", {kFf, kWidth});
-    w.add(layer + "mlp.down_proj.weight", {kWidth, kFf});
+    w.add(layer + "input_layernorm.weight", {width});
+    w.add(layer + "self_attn.q_proj.weight", {width, width});
+    w.add(layer + "self_attn.k_proj.weight", {kv, width});
+    w.add(layer + "self_attn.v_proj.weight", {kv, width});
+    w.add(layer + "self_attn.o_proj.weight", {width, width});
+    w.add(layer + "post_attention_layernorm.weight", {width});
+    w.add(layer + "mlp.gate_proj.weight", {ff, width});
+    w.add(layer + "mlp.up_proj.weight", {ff, width});
+    w.add(layer + "mlp.down_proj.weight", {width, ff});
   }
-  w.add("model.norm.weight", {kWidth});
-  w.add("lm_head.weight", {kVocab, kWidth});
+  w.add("model.norm.weight", {width});
+  w.add("lm_head.weight", {kVocab, width});
   return doc;
 }
 

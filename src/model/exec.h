@@ -3,15 +3,24 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 
+#include "base/matrix.h"
 #include "base/thread_team.h"
 #include "kernels/kernel_table.h"
 
 namespace farthing {
 
+struct WeightMatrix;
+
+// Sees what goes into each matrix product, [n_tokens][cols] in f32, before it is packed: called by
+// the thread that runs the forward pass, once per matrix and step, in the order of the model.
+using InputObserver = std::function<void(const WeightMatrix& weight, Matrix<const float> input)>;
+
 struct Exec {
   const KernelTable* kernels = nullptr;
   ThreadTeam* team = nullptr;
+  const InputObserver* observer = nullptr;  // usually none
 };
 
 // Calls fn(task, thread) for each of n tasks, in order, each taken by a thread that is free:

@@ -55,6 +55,11 @@ void project_tiles(const KernelTable& kernels,
   for (int64_t t = 0; t < out.rows; ++t) kernels.add(p.bias.data() + first, count, out.row(t));
 }
 
+void observe(const Exec& exec, const Activations& x, std::span<const Projection> projections) {
+  if (exec.observer == nullptr) return;
+  for (const Projection& p : projections) (*exec.observer)(*p.weight, x.rows());
+}
+
 }  // namespace
 
 int64_t Activations::bytes_needed(int64_t max_tokens, int64_t max_cols) {
@@ -106,6 +111,7 @@ void multiply_tiles(const Exec& exec,
 }
 
 void multiply(const Exec& exec, const Activations& x, std::span<const Projection> projections) {
+  observe(exec, x, projections);
   int64_t n_tiles = 0;
   for (const Projection& p : projections) n_tiles += p.weight->n_tiles();
   constexpr int64_t kGrain = 2;  // kernels for many tokens take tiles in pairs
@@ -126,6 +132,8 @@ void multiply_gated(const Exec& exec,
                     const Projection& up,
                     DenseFfnSpec::Activation activation,
                     Activations& next) {
+  observe(exec, x, {&gate, 1});
+  observe(exec, x, {&up, 1});
   const KernelTable& kernels = *exec.kernels;
   const auto act =
       activation == DenseFfnSpec::Activation::kGelu ? kernels.gelu_mul : kernels.silu_mul;

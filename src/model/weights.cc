@@ -242,6 +242,23 @@ Status bind(const ModelSpec& spec, const ModelFile& file, Binder& binder, Weight
 
 }  // namespace
 
+void each_matrix(const Weights& weights,
+                 const std::function<void(const std::string& tensor, const WeightMatrix&)>& fn) {
+  for (size_t i = 0; i < weights.layers.size(); ++i) {
+    const LayerWeights& w = weights.layers[i];
+    const std::pair<const char*, const WeightMatrix*> matrices[] = {{"attn_q", &w.q},
+                                                                    {"attn_k", &w.k},
+                                                                    {"attn_v", &w.v},
+                                                                    {"attn_output", &w.o},
+                                                                    {"ffn_gate", &w.gate},
+                                                                    {"ffn_up", &w.up},
+                                                                    {"ffn_down", &w.down}};
+    for (const auto& [name, matrix] : matrices)
+      fn(fmt::format("blk.{}.{}.weight", i, name), *matrix);
+  }
+  fn(weights.tied ? "token_embd.weight" : "output.weight", weights.head);
+}
+
 DType type_in_memory(const TensorView& tensor, WeightMode mode) {
   switch (mode) {
     case WeightMode::kNative:

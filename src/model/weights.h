@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -66,6 +67,10 @@ struct Weights {
   Buffer tiles;               // the matrices, in the order of their use
   std::vector<Buffer> owned;  // vectors
 };
+
+// Calls fn with every matrix that inputs are multiplied with, and the name of its tensor.
+void each_matrix(const Weights& weights,
+                 const std::function<void(const std::string& tensor, const WeightMatrix&)>& fn);
 
 // kBadInput names the tensor and both shapes; kNoResource if the weights don't fit. Packs with
 // n_threads threads.

@@ -142,6 +142,10 @@ _BYTE_LEVEL = {
 
 
 def pre_tokenizer_json(pre):
+    if pre == "smollm":  # digits one by one, then the words of GPT-2
+        digits = {"type": "Digits", "individual_digits": True}
+        words = _BYTE_LEVEL | {"trim_offsets": True, "use_regex": True}
+        return {"type": "Sequence", "pretokenizers": [digits, words]}
     split = {
         "type": "Split",
         "pattern": {"Regex": _PRE_REGEX[pre]},
@@ -170,7 +174,7 @@ def tokenizer_json(vocab):
         model["ignore_merges"] = vocab.pre == "llama-bpe"
         for i in control:
             del model["vocab"][vocab.tokens[i]]
-        out["normalizer"] = None if vocab.pre == "llama-bpe" else {"type": "NFC"}
+        out["normalizer"] = {"type": "NFC"} if vocab.pre == "qwen2" else None
         out["pre_tokenizer"] = pre_tokenizer_json(vocab.pre)
         out["decoder"] = _BYTE_LEVEL
     else:

@@ -1,0 +1,67 @@
+#include "measure/input_squares.h"
+
+#include <cmath>
+#include <span>
+#include <utility>
+
+#include "base/check.h"
+#include "measure/perplexity.h"
+
+namespace farthing {
+
+InputSquares::InputSquares(const Model& model) {
+  each_matrix(model.weights, [&](const std::string& tensor, const WeightMatrix& weight) {
+    index_.emplace(&weight, sums_.size());
+    sums_.push_back({tensor, std::vector<double>(static_cast<size_t>(weight.cols)), 0});
+  });
+}
+
+void InputSquares::add(const WeightMatrix& weight, Matrix<const float> input) {
+  const auto found = index_.find(&weight);
+  CHECK(found != index_.end());
+  Sums& sums = sums_[found->second];
+  for (int64_t t = 0; t < input.rows; ++t) {
+    const float* const x = input.row(t);
+    for (size_t c = 0; c < sums.squares.size(); ++c) sums.squares[c] += double{x[c]} * x[c];
+  }
+  sums.n_tokens += input.rows;
+}
+
+Result<ImportanceMatrix> InputSquares::matrix() const {
+  ImportanceMatrix out;
+  for (const Sums& sums : sums_) {
+    if (sums.n_tokens == 0) continue;
+    Importance& importance = out.tensors[sums.tensor];
+    importance.counts = {static_cast<float>(sums.n_tokens)};
+    for (const double square : sums.squares) {
+      importance.sums.push_back(static_cast<float>(square));
+      if (!std::isfinite(importance.sums.back()))
+        return runtime_failure("the inputs of {} are no numbers: is the file damaged?",
+                               sums.tensor);
+    }
+  }
+  return out;
+}
+
+Result<ImportanceMatrix> measure_importance(const Model& model,
+                                            const RunnerOptions& options,
+                                            const Windows& windows,
+                                            const std::function<bool(int32_t n_done)>& progress) {
+  InputSquares squares(model);
+  const InputObserver observer = [&](const WeightMatrix& weight, Matrix<const float> input) {
+    squares.add(weight, input);
+  };
+  RunnerOptions observed = options;
+  observed.observer = &observer;
+  FARTHING_TRY(WindowRunner runner, WindowRunner::create(model, observed, windows.size()));
+  for (int32_t i = 0; i < windows.count(); ++i) {
+    runner.run(windows, i, [](int32_t, std::span<float>, TokenId) {});
+    if (!progress(i + 1)) return Error{ErrorKind::kInterrupted, ""};
+  }
+  FARTHING_TRY(ImportanceMatrix matrix, squares.matrix());
+  matrix.chunks = static_cast<uint32_t>(windows.count());
+  matrix.chunk_size = static_cast<uint32_t>(windows.size());
+  return matrix;
+}
+
+}  // namespace farthing
