@@ -77,4 +77,10 @@ Status NewFile::finish() {
   return {};
 }
 
+Status write_file(const std::string& path, std::string_view text) {
+  FARTHING_TRY(NewFile file, NewFile::create(path, static_cast<int64_t>(text.size())));
+  FARTHING_TRY_VOID(file.write(std::as_bytes(std::span(text))));
+  return file.finish();
+}
+
 }  // namespace farthing

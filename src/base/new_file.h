@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "base/result.h"
 
@@ -39,5 +40,8 @@ class NewFile {
   int64_t bytes_ = 0;
   int64_t written_ = 0;
 };
+
+// The whole of a file, as above.
+Status write_file(const std::string& path, std::string_view text);
 
 }  // namespace farthing

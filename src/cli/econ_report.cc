@@ -2,13 +2,11 @@
 
 #include <algorithm>
 #include <cctype>
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
 #include <filesystem>
 
 #include "base/mapped_file.h"
 #include "base/nearest.h"
+#include "base/new_file.h"
 #include "base/utf8.h"
 #include "cli/io.h"
 #include "cli/output.h"
@@ -41,16 +39,6 @@ std::vector<std::string> scenario_names() {
         file.name.substr(kFolder.size(), file.name.size() - kFolder.size() - kEnd.size()));
   }
   return names;
-}
-
-Status write_file(const std::string& path, const std::string& text) {
-  std::FILE* file = std::fopen(path.c_str(), "wb");
-  if (!file) return runtime_failure("cannot write {}: {}", path, std::strerror(errno));
-  const bool written = std::fwrite(text.data(), 1, text.size(), file) == text.size();
-  const int fault = errno;
-  if (std::fclose(file) != 0 || !written)
-    return runtime_failure("cannot write {}: {}", path, std::strerror(written ? errno : fault));
-  return {};
 }
 
 }  // namespace

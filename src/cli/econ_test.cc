@@ -232,7 +232,7 @@ TEST_F(EconVerb, Html) {
                       Not(HasSubstr("=\"nan"))))
         << verb;
   }
-  EXPECT_EQ(econ("roi --html " + folder_ + "/none/page.html").exit_code, 1);
+  EXPECT_EQ(econ("roi --html " + folder_ + "/none/page.html").exit_code, 4);
 }
 
 TEST_F(EconVerb, ErrorsNameTheLineAndTheForm) {

@@ -8,12 +8,12 @@
 #include <charconv>
 #include <cmath>
 #include <cstdio>
-#include <fstream>
 #include <memory>
 #include <string>
 #include <utility>
 
 #include "base/cpu.h"
+#include "base/new_file.h"
 #include "cli/interrupts.h"
 #include "cli/io.h"
 #include "cli/model_options.h"
@@ -82,14 +82,6 @@ class LadderProgress {
   bool shown_ = false;
   TimePoint last_{};
 };
-
-Status write_file(const std::string& path, std::string_view text) {
-  std::ofstream out(path, std::ios::binary);
-  out << text;
-  out.flush();
-  if (!out) return no_resource("{}: can't be written: is its folder there, the disk full?", path);
-  return {};
-}
 
 Result<LadderBill> bill_of(const PriceOptions& options) {
   FARTHING_TRY(std::optional<MachinePrice> price, read_price(options));

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "base/cpu.h"
-#include "base/mapped_file.h"
 #include "cache/kv_store.h"
+#include "cli/interrupts.h"
 #include "cli/io.h"
 #include "cli/output.h"
 #include "cli/scoring.h"
@@ -96,15 +96,17 @@ class Reference {
   }
 
   // kBadInput unless it can say of these windows what the other model does.
-  Status check(const Windows& windows, const LoadedModel& other, const ScoringOptions& options) {
+  Status check(const Windows& windows,
+               const LoadedModel& other,
+               const Text& text,
+               const ScoringOptions& options) {
     const int32_t vocab = other.model->spec.vocab_size;
     const int32_t mine = file_ ? file_->vocab_size() : model_->loaded->model->spec.vocab_size;
     if (mine != vocab)
       return bad_input(
           "the reference has {} tokens, the model {}: their vocabularies must be one", mine, vocab);
     if (!file_) {
-      FARTHING_TRY(const std::vector<TokenId> tokens,
-                   text_tokens(model_->loaded->tokenizer, options.text));
+      FARTHING_TRY(const std::vector<TokenId> tokens, text_tokens(model_->loaded->tokenizer, text));
       FARTHING_TRY(const Windows own, windows_of(tokens, model_->loaded->tokenizer, options));
       const bool alike = own.count() == windows.count() && own.at(0) == windows.at(0) &&
                          own.at(own.count() - 1) == windows.at(own.count() - 1);
@@ -128,11 +130,12 @@ class Reference {
   Status save_to(const std::string& path, const Windows& windows) {
     if (path.empty()) return {};
     FARTHING_TRY(
-        writer_,
+        LogitsWriter writer,
         LogitsWriter::create(path,
                              fmt::format("{}{}{}", model_->loaded->description, kNoteMark, note()),
                              windows,
                              model_->loaded->model->spec.vocab_size));
+    writer_.emplace(std::move(writer));
     return {};
   }
 
@@ -185,13 +188,14 @@ class Reference {
 
 // The suite's answers of both, or none if it wasn't asked for.
 Result<std::optional<SuiteScore>> ask_suite(const QualityOptions& options,
+                                            const Text& text,
                                             const Scorer& model,
                                             const ScoreTokens& model_says,
                                             const ScoreTokens& reference_says) {
   if (!options.suite) return std::optional<SuiteScore>();
   const ScoringOptions& scoring = options.scoring;
-  FARTHING_TRY(const std::string text, read_file(scoring.text, kMostInputBytes));
-  const std::vector<Question> made = make_questions(text, options.n_questions, options.seed);
+  const std::vector<Question> made =
+      make_questions(text.content, options.n_questions, options.seed);
   FARTHING_TRY(const std::vector<TokenQuestion> questions,
                encode_questions(made, model.loaded->tokenizer, scoring.model.engine.context));
   if (questions.empty()) {
@@ -212,14 +216,20 @@ Status quality(const QualityOptions& options) {
   const ScoringOptions& scoring = options.scoring;
   if (scoring.text.empty())
     return usage_error("--text is missing: give the file to score the models on");
+  // Nothing is left of a file that Ctrl-C keeps from becoming whole.
+  std::optional<Interrupts> interrupts;
+  if (!options.save_reference.empty()) {
+    FARTHING_TRY(Interrupts taken, Interrupts::create());
+    interrupts.emplace(std::move(taken));
+  }
   FARTHING_TRY(Reference reference, Reference::open(options));
   FARTHING_TRY(Scorer model,
                Scorer::open(scoring.model.model, scoring.model.load, scoring.model.engine));
   const int32_t vocab = model.loaded->model->spec.vocab_size;
-  FARTHING_TRY(const std::vector<TokenId> tokens,
-               text_tokens(model.loaded->tokenizer, scoring.text));
+  FARTHING_TRY(const Text text, read_text(scoring.text));
+  FARTHING_TRY(const std::vector<TokenId> tokens, text_tokens(model.loaded->tokenizer, text));
   FARTHING_TRY(const Windows windows, windows_of(tokens, model.loaded->tokenizer, scoring));
-  FARTHING_TRY_VOID(reference.check(windows, *model.loaded, scoring));
+  FARTHING_TRY_VOID(reference.check(windows, *model.loaded, text, scoring));
   FARTHING_TRY_VOID(reference.save_to(options.save_reference, windows));
   Result<Quality> measured = Quality();
   {
@@ -227,7 +237,10 @@ Status quality(const QualityOptions& options) {
     measured = measure_quality(
         compare_by(model.runner, windows, vocab),
         windows,
-        [&](int32_t window) { return reference.rows(windows, window); },
+        [&](int32_t window) -> Result<std::span<const float>> {
+          if (interrupts && interrupts->take()) return Error{ErrorKind::kInterrupted, ""};
+          return reference.rows(windows, window);
+        },
         [&](int32_t n_done, const Quality& so_far) {
           progress.show(n_done,
                         fmt::format("KL divergence {:.5f}, same top token {:.2f} %, ",
@@ -237,6 +250,7 @@ Status quality(const QualityOptions& options) {
   }
   if (!measured) return std::move(measured).error();
   FARTHING_TRY_VOID(reference.finish());
+  interrupts.reset();
   QualityReport report{.quality = *std::move(measured),
                        .n_chunks = windows.count(),
                        .ctx = scoring.model.engine.context,
@@ -244,7 +258,7 @@ Status quality(const QualityOptions& options) {
                        .reference = reference.to_json(),
                        .reference_note = reference.note()};
   FARTHING_TRY(report.suite,
-               ask_suite(options, model, scores_by(model.runner, vocab), reference.scores()));
+               ask_suite(options, text, model, scores_by(model.runner, vocab), reference.scores()));
   report.peak_resident_bytes = peak_resident_bytes();
   return write_stdout(options.json ? to_text(quality_json(report), 2) + "\n"
                                    : quality_table(report));

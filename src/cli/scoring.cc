@@ -26,12 +26,21 @@ void add_scoring_options(CLI::App& verb, ScoringOptions& options) {
       ->type_name("N");
 }
 
-Result<std::vector<TokenId>> text_tokens(const Tokenizer& tokenizer, const std::string& path) {
+Result<Text> read_text(const std::string& path) {
   if (path.empty()) return usage_error("--text is missing: give the file to score the model on");
-  FARTHING_TRY(const std::string text, read_file(path, kMostInputBytes));
-  auto tokens = tokenizer.encode(text, {.add_special = true});
-  if (!tokens) return std::move(tokens).error().in(path);
+  FARTHING_TRY(std::string content, read_file(path, kMostInputBytes));
+  return Text{path, std::move(content)};
+}
+
+Result<std::vector<TokenId>> text_tokens(const Tokenizer& tokenizer, const Text& text) {
+  auto tokens = tokenizer.encode(text.content, {.add_special = true});
+  if (!tokens) return std::move(tokens).error().in(text.path);
   return tokens;
+}
+
+Result<std::vector<TokenId>> text_tokens(const Tokenizer& tokenizer, const std::string& path) {
+  FARTHING_TRY(const Text text, read_text(path));
+  return text_tokens(tokenizer, text);
 }
 
 Result<Windows> windows_of(const std::vector<TokenId>& tokens,

@@ -24,6 +24,13 @@ struct ScoringOptions {
 };
 void add_scoring_options(CLI::App& verb, ScoringOptions& options);
 
+// What --text names: read once, for it may be a pipe.
+struct Text {
+  std::string path;
+  std::string content;
+};
+Result<Text> read_text(const std::string& path);
+Result<std::vector<TokenId>> text_tokens(const Tokenizer& tokenizer, const Text& text);
 Result<std::vector<TokenId>> text_tokens(const Tokenizer& tokenizer, const std::string& path);
 
 // kBadInput if there is none. `tokens` outlives the windows.

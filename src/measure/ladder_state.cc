@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "base/mapped_file.h"
+#include "base/new_file.h"
 
 namespace farthing {
 namespace {
@@ -118,17 +119,7 @@ Status read_state(const std::string& path, const Json& key, LadderResult& result
 }
 
 Status write_state(const std::string& path, const Json& state) {
-  const std::string temporary = path + ".part";
-  {
-    std::ofstream out(temporary, std::ios::binary);
-    out << state.dump() << '\n';
-    out.flush();
-    if (!out) return no_resource("{}: can't be written: is its folder there, the disk full?", path);
-  }
-  std::error_code error;
-  std::filesystem::rename(temporary, path, error);
-  if (error) return no_resource("{}: can't be written: {}", path, error.message());
-  return {};
+  return write_file(path, state.dump() + '\n');
 }
 
 }  // namespace farthing

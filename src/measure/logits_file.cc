@@ -3,9 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <cerrno>
-#include <cstdio>
 #include <cstring>
+#include <fstream>
 #include <utility>
 
 #include "base/check.h"
@@ -36,12 +35,6 @@ Result<LogitsWriter> LogitsWriter::create(const std::string& path,
                                           const std::string& description,
                                           const Windows& windows,
                                           int32_t vocab_size) {
-  LogitsWriter writer;
-  writer.path_ = path;
-  writer.temporary_ = path + ".part";
-  writer.vocab_ = static_cast<size_t>(vocab_size);
-  writer.row_.resize(writer.vocab_);
-  writer.file_.open(writer.temporary_, std::ios::binary | std::ios::trunc);
   const std::string name = description.substr(0, kMostName);
   const Header header{.n_name = static_cast<uint32_t>(name.size()),
                       .vocab = static_cast<uint32_t>(vocab_size),
@@ -57,15 +50,12 @@ Result<LogitsWriter> LogitsWriter::create(const std::string& path,
     head.append(reinterpret_cast<const char*>(tokens.data()), tokens.size() * sizeof(TokenId));
   }
   head.resize(aligned(head.size()));
-  writer.file_.write(head.data(), static_cast<std::streamsize>(head.size()));
-  if (!writer.file_) return no_resource("{}: {}", writer.temporary_, std::strerror(errno));
-  return writer;
-}
-
-LogitsWriter::~LogitsWriter() {
-  if (path_.empty() || !file_.is_open()) return;
-  file_.close();
-  std::remove(temporary_.c_str());
+  const int64_t row_bytes = int64_t{vocab_size} * static_cast<int64_t>(sizeof(uint16_t));
+  const int64_t rows = int64_t{windows.count()} * windows.n_scored();
+  FARTHING_TRY(NewFile file,
+               NewFile::create(path, static_cast<int64_t>(head.size()) + rows * row_bytes));
+  FARTHING_TRY_VOID(file.write(std::as_bytes(std::span(head))));
+  return LogitsWriter(std::move(file), static_cast<size_t>(vocab_size));
 }
 
 Status LogitsWriter::add(std::span<const float> logits) {
@@ -74,20 +64,13 @@ Status LogitsWriter::add(std::span<const float> logits) {
     const std::span<const float> row = logits.subspan(at, vocab_);
     const double sum = log_sum_exp(row);
     for (size_t i = 0; i < vocab_; ++i) row_[i] = f32_to_f16(static_cast<float>(row[i] - sum));
-    file_.write(reinterpret_cast<const char*>(row_.data()),
-                static_cast<std::streamsize>(vocab_ * sizeof(uint16_t)));
+    FARTHING_TRY_VOID(file_.write(std::as_bytes(std::span(row_))));
   }
-  if (!file_) return no_resource("{}: {}", temporary_, std::strerror(errno));
   return {};
 }
 
 Status LogitsWriter::finish() {
-  file_.flush();
-  const bool written = static_cast<bool>(file_);
-  if (!written || std::rename(temporary_.c_str(), path_.c_str()) != 0)
-    return no_resource("{}: {}", path_, std::strerror(errno));
-  file_.close();
-  return {};
+  return file_.finish();
 }
 
 bool LogitsFile::is_one(const std::string& path) {

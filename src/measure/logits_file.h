@@ -6,39 +6,33 @@
 #pragma once
 
 #include <cstdint>
-#include <fstream>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/mapped_file.h"
+#include "base/new_file.h"
 #include "base/result.h"
 #include "measure/windows.h"
 
 namespace farthing {
 
-// Writes beside `path` and renames at the end, so that no half file ever stands there.
 class LogitsWriter {
  public:
-  // kNoResource if it can't be written.
+  // As NewFile::create.
   static Result<LogitsWriter> create(const std::string& path,
                                      const std::string& description,
                                      const Windows& windows,
                                      int32_t vocab_size);
-  LogitsWriter(LogitsWriter&&) = default;
-  LogitsWriter& operator=(LogitsWriter&&) = default;
-  ~LogitsWriter();  // removes what was written, unless finish() went well
-
   // The rows of the next window, [n_scored][vocab], logits up to a constant each.
   Status add(std::span<const float> logits);
   Status finish();
 
  private:
-  LogitsWriter() = default;
-  std::string path_;  // empty: nothing to remove
-  std::string temporary_;
-  std::ofstream file_;
-  size_t vocab_ = 0;
+  LogitsWriter(NewFile file, size_t vocab) : file_(std::move(file)), vocab_(vocab), row_(vocab) {}
+  NewFile file_;
+  size_t vocab_;
   std::vector<uint16_t> row_;
 };
 
