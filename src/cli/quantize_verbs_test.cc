@@ -17,62 +17,24 @@
 #include <vector>
 
 #include "base/json.h"
+#include "cli/program_for_tests.h"
 
 namespace farthing {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
-const std::string kProgram = FARTHING_BINARY_DIR "/farthing";
-const std::string kModels = FARTHING_SOURCE_DIR "/tests/golden/model/";
+using testing::contents;
+using testing::kToys;
+using testing::Outcome;
 
-struct Outcome {
-  int exit_code = -1;
-  std::string out;
-  std::string err;
-};
-
-std::string contents(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-class QuantizeVerbs : public testing::Test {
+class QuantizeVerbs : public testing::ProgramTest {
  protected:
-  QuantizeVerbs() : folder_(testing::TempDir() + "farthing_quantize_verbs_XXXXXX") {
-    EXPECT_NE(mkdtemp(folder_.data()), nullptr);
-    setenv("XDG_CONFIG_HOME", folder_.c_str(), 1);
+  QuantizeVerbs() {
     std::string text;
     for (int i = 0; i < 400; ++i) text += "word" + std::to_string(i * 7919 % 1000) + " ";
-    std::ofstream(path("text"), std::ios::binary) << text;
+    file("text", text);
   }
-  ~QuantizeVerbs() override {
-    unsetenv("XDG_CONFIG_HOME");
-    std::filesystem::remove_all(folder_);
-  }
-
-  std::string path(const std::string& name) const { return folder_ + "/" + name; }
-
-  pid_t start(const std::vector<std::string>& args) const {
-    const pid_t child = fork();
-    if (child != 0) return child;
-    dup2(open("/dev/null", O_RDONLY), STDIN_FILENO);
-    dup2(open(path("out").c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), STDOUT_FILENO);
-    dup2(open(path("err").c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), STDERR_FILENO);
-    std::vector<char*> argv = {const_cast<char*>(kProgram.c_str())};
-    for (const std::string& arg : args) argv.push_back(const_cast<char*>(arg.c_str()));
-    argv.push_back(nullptr);
-    execv(kProgram.c_str(), argv.data());
-    _exit(99);
-  }
-  Outcome wait_for(pid_t child) const {
-    int status = 0;
-    waitpid(child, &status, 0);
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status),
-            contents(path("out")),
-            contents(path("err"))};
-  }
-  Outcome run(const std::vector<std::string>& args) const { return wait_for(start(args)); }
 
   // Of the one from the other, weights as floats: nats a token.
   double divergence(const std::string& model, const std::string& reference) const {
@@ -93,8 +55,6 @@ class QuantizeVerbs : public testing::Test {
     EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
     return outcome.exit_code == 0 ? Json::parse(outcome.out)["kld_mean"].get<double>() : 1e9;
   }
-
-  std::string folder_;
 };
 
 TEST_F(QuantizeVerbs, WritesAModelThatRuns) {
@@ -104,7 +64,7 @@ TEST_F(QuantizeVerbs, WritesAModelThatRuns) {
         {"f16", 1e-6}, {"q8_0", 0.02}, {"Q5_K_M", 0.3}, {"q4_k_m", 0.6}, {"q4_0", 0.6}};
     for (const auto& [type, most] : types) {
       const Outcome outcome =
-          run({"quantize", kModels + name, path("m.gguf"), "--type", type, "--json"});
+          run({"quantize", kToys + name, path("m.gguf"), "--type", type, "--json"});
       ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
       const Json json = Json::parse(outcome.out);
       int64_t bytes = 0;
@@ -117,13 +77,13 @@ TEST_F(QuantizeVerbs, WritesAModelThatRuns) {
       }
       EXPECT_EQ(json["bytes"], bytes);
       EXPECT_EQ(run({"check", path("m.gguf")}).exit_code, 0);
-      EXPECT_LT(divergence(path("m.gguf"), kModels + name), most) << name << ' ' << type;
+      EXPECT_LT(divergence(path("m.gguf"), kToys + name), most) << name << ' ' << type;
     }
   }
 }
 
 TEST_F(QuantizeVerbs, TableAndDryRun) {
-  const std::string in = kModels + "llama-plain.gguf";
+  const std::string in = kToys + "llama-plain.gguf";
   const Outcome dry = run({"quantize", in, "--type", "q8_0", "--dry-run"});
   ASSERT_EQ(dry.exit_code, 0) << dry.err;
   EXPECT_THAT(dry.out, HasSubstr("blk.0.attn_q.weight"));
@@ -141,7 +101,7 @@ TEST_F(QuantizeVerbs, TableAndDryRun) {
 }
 
 TEST_F(QuantizeVerbs, ImatrixAndBack) {
-  const std::string in = kModels + "llama-plain.gguf";
+  const std::string in = kToys + "llama-plain.gguf";
   const Outcome made = run({"imatrix",
                             "--model",
                             in,
@@ -170,15 +130,10 @@ TEST_F(QuantizeVerbs, ImatrixAndBack) {
   }
   EXPECT_GT(n_weighted, 5);
   // Not the model's: every tensor has another width.
-  EXPECT_EQ(run({"quantize",
-                 kModels + "llama-gqa.gguf",
-                 path("m.gguf"),
-                 "--type",
-                 "q4_0",
-                 "--imatrix",
-                 in})
-                .exit_code,
-            3);
+  EXPECT_EQ(
+      run({"quantize", kToys + "llama-gqa.gguf", path("m.gguf"), "--type", "q4_0", "--imatrix", in})
+          .exit_code,
+      3);
 }
 
 TEST_F(QuantizeVerbs, WritesAFolderThatRuns) {
@@ -206,13 +161,12 @@ TEST_F(QuantizeVerbs, WritesAFolderThatRuns) {
       run({"quantize", in, path("n"), "--type", "int4-g32", "--method", "feedback"}).exit_code, 2);
   EXPECT_EQ(run({"quantize", in, path("n"), "--type", "int8", "--text", path("text")}).exit_code,
             2);
-  EXPECT_EQ(run({"quantize", kModels + "llama-gqa.gguf", path("n"), "--type", "int8"}).exit_code,
-            2);
+  EXPECT_EQ(run({"quantize", kToys + "llama-gqa.gguf", path("n"), "--type", "int8"}).exit_code, 2);
   EXPECT_EQ(run({"quantize", path("m"), path("n"), "--type", "int8"}).exit_code, 3);
 }
 
 TEST_F(QuantizeVerbs, TargetKldChoosesTypes) {
-  const std::string in = kModels + "llama-plain.gguf";
+  const std::string in = kToys + "llama-plain.gguf";
   int64_t before = 0;
   for (const char* target : {"0.01", "0.0001"}) {
     const Outcome outcome = run({"quantize",
@@ -255,7 +209,7 @@ TEST_F(QuantizeVerbs, TargetKldChoosesTypes) {
                 1e-7);
   }
   const Outcome beyond = run({"quantize",
-                              kModels + "llama-tied.gguf",  // F32: F16 loses something
+                              kToys + "llama-tied.gguf",  // F32: F16 loses something
                               path("m.gguf"),
                               "--target-kld",
                               "1e-30",
@@ -269,7 +223,7 @@ TEST_F(QuantizeVerbs, TargetKldChoosesTypes) {
 }
 
 TEST_F(QuantizeVerbs, Refuses) {
-  const std::string in = kModels + "llama-plain.gguf";
+  const std::string in = kToys + "llama-plain.gguf";
   const std::string out = path("m.gguf");
   const auto code = [&](std::vector<std::string> args) {
     args.insert(args.begin(), "quantize");
@@ -309,7 +263,7 @@ TEST_F(QuantizeVerbs, Refuses) {
 
 // What goes wrong says so in one line, and what stood at OUT stands there still.
 TEST_F(QuantizeVerbs, AFailureLosesNothing) {
-  const std::string in = kModels + "llama-plain.gguf";
+  const std::string in = kToys + "llama-plain.gguf";
   const std::string whole = contents(in);
   std::ofstream(path("m.gguf"), std::ios::binary) << "older";
   const auto fails = [&](const std::vector<std::string>& args, int exit_code, const char* says) {
@@ -357,7 +311,7 @@ TEST_F(QuantizeVerbs, AFailureLosesNothing) {
 
 TEST_F(QuantizeVerbs, AFullDiskIsSaidBeforeTheWork) {
   // The limit of a file's size stands for the disk's: the calls fail alike.
-  const std::string in = kModels + "llama-plain.gguf";
+  const std::string in = kToys + "llama-plain.gguf";
   rlimit before;
   ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
   const rlimit small{1 << 14, before.rlim_max};
@@ -382,10 +336,11 @@ TEST_F(QuantizeVerbs, AFullDiskIsSaidBeforeTheWork) {
 TEST_F(QuantizeVerbs, CtrlCWhileMeasuringLeavesNothing) {
   const std::string text = contents(path("text"));
   ASSERT_EQ(mkfifo(path("pipe").c_str(), 0600), 0);
-  const std::string in = kModels + "llama-gqa.gguf";
+  const std::string in = kToys + "llama-gqa.gguf";
   const std::vector<std::vector<std::string>> ways = {
       {"imatrix", "--model", in, "--out", path("m")},
       {"quantize", in, path("m"), "--target-kld", "0.01"},
+      {"quality", "--model", in, "--reference", in, "--save-reference", path("m")},
       {"quantize",
        FARTHING_SOURCE_DIR "/tests/golden/folder/llama-gqa",
        path("m"),

@@ -18,77 +18,22 @@
 #include <vector>
 
 #include "base/json.h"
+#include "cli/program_for_tests.h"
 
 namespace farthing {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
-const std::string kProgram = FARTHING_BINARY_DIR "/farthing";
-const std::string kToy = FARTHING_SOURCE_DIR "/tests/golden/model/llama-plain.gguf";
+using testing::contents;
+using testing::exec_program;
+using testing::exit_code_of;
+using testing::kToys;
+using testing::Outcome;
 
-struct Outcome {
-  int exit_code = -1;
-  std::string out;
-  std::string err;
-};
+const std::string kToy = kToys + "llama-plain.gguf";
 
-std::string contents(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-class Verbs : public testing::Test {
- protected:
-  Verbs() : folder_(testing::TempDir() + "farthing_verbs_XXXXXX") {
-    EXPECT_NE(mkdtemp(folder_.data()), nullptr);
-    setenv("XDG_CONFIG_HOME", folder_.c_str(), 1);
-  }
-  ~Verbs() override {
-    // Leaves nothing behind, nor another test's folder of configuration.
-    unsetenv("XDG_CONFIG_HOME");
-    std::filesystem::remove_all(folder_);
-  }
-
-  std::string file(const std::string& name, const std::string& text) {
-    std::string path = folder_ + "/" + name;
-    std::ofstream(path, std::ios::binary) << text;
-    return path;
-  }
-
-  // `out`: where standard output goes; by default it is what comes back.
-  Outcome run(const std::vector<std::string>& args,
-              const std::string& input = "",
-              const std::string& out = "") {
-    const std::string in_path = file("in", input);
-    const std::string out_path = out.empty() ? folder_ + "/out" : out;
-    const std::string err_path = folder_ + "/err";
-    const pid_t child = fork();
-    if (child == 0) {
-      dup2(open(in_path.c_str(), O_RDONLY), STDIN_FILENO);
-      dup2(open(out_path.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), STDOUT_FILENO);
-      dup2(open(err_path.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), STDERR_FILENO);
-      exec(args);
-    }
-    return {wait_for(child), out.empty() ? contents(out_path) : "", contents(err_path)};
-  }
-
-  [[noreturn]] static void exec(const std::vector<std::string>& args) {
-    std::vector<char*> argv = {const_cast<char*>(kProgram.c_str())};
-    for (const std::string& arg : args) argv.push_back(const_cast<char*>(arg.c_str()));
-    argv.push_back(nullptr);
-    execv(kProgram.c_str(), argv.data());
-    _exit(99);
-  }
-
-  static int wait_for(pid_t child) {
-    int status = 0;
-    waitpid(child, &status, 0);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
-  }
-
-  std::string folder_;
-};
+class Verbs : public testing::ProgramTest {};
 
 TEST_F(Verbs, TokenizeAndBack) {
   const std::string text = "Hello, w\xC3\xB6rld!\n\n  <|im_end|>\t\xF0\x9F\x98\x80";
@@ -396,7 +341,8 @@ TEST_F(Verbs, CtrlCEndsARunWithWhatThereIs) {
     dup2(open("/dev/null", O_RDONLY), STDIN_FILENO);
     dup2(pipe_fds[1], STDOUT_FILENO);
     dup2(open(err_path.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), STDERR_FILENO);
-    exec({"run", "--model", "smollm2", "--raw", "--temperature", "0", "1, 2, 3, 4, 5, 6, 7, 8,"});
+    exec_program(
+        {"run", "--model", "smollm2", "--raw", "--temperature", "0", "1, 2, 3, 4, 5, 6, 7, 8,"});
   }
   close(pipe_fds[1]);
   char byte = 0;
@@ -407,7 +353,7 @@ TEST_F(Verbs, CtrlCEndsARunWithWhatThereIs) {
   for (ssize_t n; (n = read(pipe_fds[0], block, sizeof(block))) > 0;) last = block[n - 1];
   close(pipe_fds[0]);
   EXPECT_EQ(last, '\n');
-  EXPECT_EQ(wait_for(child), 130) << contents(err_path);
+  EXPECT_EQ(exit_code_of(child), 130) << contents(err_path);
   EXPECT_THAT(contents(err_path), HasSubstr("ended by cancelled"));
 }
 
@@ -468,11 +414,7 @@ class Terminal {
     child_ = forkpty(&fd_, nullptr, nullptr, nullptr);
     if (child_ == 0) {
       setenv("TERM", "xterm", 1);
-      std::vector<char*> argv = {const_cast<char*>(kProgram.c_str())};
-      for (const std::string& arg : args) argv.push_back(const_cast<char*>(arg.c_str()));
-      argv.push_back(nullptr);
-      execv(kProgram.c_str(), argv.data());
-      _exit(99);
+      exec_program(args);
     }
   }
   ~Terminal() {
