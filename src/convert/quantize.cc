@@ -25,11 +25,6 @@ constexpr float kLeastWeight = 0.01f;
 
 // ---- rows ----
 
-struct RowSums {
-  double error = 0, norm = 0;  // of squares
-  double weighted_error = 0, weighted_norm = 0;
-};
-
 // Where a tensor's value couldn't be written.
 struct Fault {
   enum class Kind : uint8_t { kNone, kNoNumber, kTooLarge };
@@ -39,7 +34,7 @@ struct Fault {
 };
 
 struct RowOutcome {
-  RowSums sums;
+  LossSums sums;
   Fault fault;
 };
 
@@ -76,14 +71,7 @@ RowOutcome quantize_row(const TensorPlan& plan,
   if (const auto bad = first_bad(y))
     return {{}, {Fault::Kind::kTooLarge, *bad, x[static_cast<size_t>(*bad)]}};
   RowOutcome outcome;
-  RowSums& sums = outcome.sums;
-  for (size_t i = 0; i < x.size(); ++i) {
-    const double d = double{y[i]} - x[i], v = x[i], weight = w != nullptr ? w[i] : 1.0;
-    sums.error += d * d;
-    sums.norm += v * v;
-    sums.weighted_error += weight * d * d;
-    sums.weighted_norm += weight * v * v;
-  }
+  outcome.sums.add(x, y, weights);
   return outcome;
 }
 
@@ -142,20 +130,12 @@ class TensorQuantizer {
       const RowOutcome& row = outcomes_[i];
       if (row.fault.kind != Fault::Kind::kNone)
         return describe(plan_, begin + static_cast<int64_t>(i), row.fault);
-      sums_.error += row.sums.error;
-      sums_.norm += row.sums.norm;
-      sums_.weighted_error += row.sums.weighted_error;
-      sums_.weighted_norm += row.sums.weighted_norm;
+      sums_.add(row.sums);
     }
     return {};
   }
 
-  TensorLoss loss() const {
-    const auto share = [](double error, double norm) {
-      return norm > 0 ? std::sqrt(error / norm) : 0;
-    };
-    return {share(sums_.error, sums_.norm), share(sums_.weighted_error, sums_.weighted_norm)};
-  }
+  TensorLoss loss() const { return sums_.loss(); }
 
  private:
   std::span<const float> weights_of(int64_t row) const {
@@ -169,7 +149,7 @@ class TensorQuantizer {
   ThreadTeam& team_;
   std::vector<float> weights_;
   std::vector<RowOutcome> outcomes_;
-  RowSums sums_;
+  LossSums sums_;
 };
 
 // ---- files ----

@@ -12,6 +12,7 @@
 #include "base/thread_team.h"
 #include "convert/importance.h"
 #include "convert/mix.h"
+#include "convert/tensor_loss.h"
 #include "load/model_file.h"
 #include "quant/format.h"
 
@@ -42,12 +43,6 @@ struct QuantizePlan {
 Result<QuantizePlan> plan_quantize(const ModelFile& file,
                                    const Mix& mix,
                                    const ImportanceMatrix* importance);
-
-// How far a tensor moved: root mean square of the difference, as a share of that of its values.
-struct TensorLoss {
-  double error = 0;
-  double weighted = 0;  // the same, values weighed by their importance (1 if there is none)
-};
 
 // The bytes of one tensor in its new type, in `out` (plan.bytes() of them). kBadInput, with tensor
 // and place, for values that are no numbers or too large for the type.

@@ -258,19 +258,11 @@ TensorLoss loss_of(Matrix<const float> before,
                    const Importance* weighed) {
   std::vector<float> weights;
   if (weighed != nullptr) weights = weighed->mean_squares();
-  double error = 0, norm = 0, weighted_error = 0, weighted_norm = 0;
-  for (int64_t r = 0; r < before.rows; ++r) {
-    for (int64_t c = 0; c < before.cols; ++c) {
-      const double v = before.row(r)[c], d = after[static_cast<size_t>(r * before.cols + c)] - v;
-      const double weight = weights.empty() ? 1 : weights[static_cast<size_t>(c)];
-      error += d * d;
-      norm += v * v;
-      weighted_error += weight * d * d;
-      weighted_norm += weight * v * v;
-    }
-  }
-  const auto share = [](double e, double n) { return n > 0 ? std::sqrt(e / n) : 0; };
-  return {share(error, norm), share(weighted_error, weighted_norm)};
+  LossSums sums;
+  const auto cols = static_cast<size_t>(before.cols);
+  for (int64_t r = 0; r < before.rows; ++r)
+    sums.add({before.row(r), cols}, after.subspan(static_cast<size_t>(r) * cols, cols), weights);
+  return sums.loss();
 }
 
 // ---- files ----
@@ -319,12 +311,6 @@ class NewFolder {
   bool ours_ = false;
 };
 
-Status write_whole(const std::string& path, std::string_view text) {
-  FARTHING_TRY(NewFile file, NewFile::create(path, static_cast<int64_t>(text.size())));
-  FARTHING_TRY_VOID(file.write(std::as_bytes(std::span(text))));
-  return file.finish();
-}
-
 Status copy_other_files(const std::string& from, const NewFolder& to) {
   for (const char* name : kOtherFiles) {
     const fs::path path = fs::path(from) / name;
@@ -333,7 +319,7 @@ Status copy_other_files(const std::string& from, const NewFolder& to) {
     FARTHING_TRY(const MappedFile file, MappedFile::open(path.string()));
     const auto bytes = file.bytes();
     FARTHING_TRY_VOID(
-        write_whole(to.path_of(name), {reinterpret_cast<const char*>(bytes.data()), bytes.size()}));
+        write_file(to.path_of(name), {reinterpret_cast<const char*>(bytes.data()), bytes.size()}));
   }
   return {};
 }
@@ -496,8 +482,8 @@ Status write_folder(const FolderPlan& plan,
       write_weights(plan, folder.path_of("model.safetensors"), options, team, progress));
   FARTHING_TRY_VOID(copy_other_files(plan.path, folder));
   FARTHING_TRY_VOID(
-      write_whole(folder.path_of("config.json"),
-                  plan.config.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"));
+      write_file(folder.path_of("config.json"),
+                 plan.config.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"));
   return folder.finish();
 }
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <span>
 #include <string_view>
 #include <utility>
 
@@ -10,7 +9,7 @@
 #include "base/checked.h"
 #include "base/cpu.h"
 #include "base/utf8.h"
-#include "measure/perplexity.h"
+#include "measure/observe_inputs.h"
 
 namespace farthing {
 
@@ -75,13 +74,9 @@ Status InputProducts::measure_from(int32_t layer) {
     Sums& sums = found->second;
     add_products(input, team, {sums.products.data(), sums.cols, sums.cols});
   };
-  RunnerOptions observed = options_;
-  observed.observer = &observer;
-  FARTHING_TRY(WindowRunner runner, WindowRunner::create(model_, observed, windows_.size()));
-  for (int32_t i = 0; i < windows_.count(); ++i) {
-    runner.run(windows_, i, [](int32_t, std::span<float>, TokenId) {});
-    if (!progress_(layer, i + 1)) return Error{ErrorKind::kInterrupted, ""};
-  }
+  FARTHING_TRY_VOID(observe_inputs(model_, options_, windows_, observer, [&](int32_t n_done) {
+    return progress_(layer, n_done);
+  }));
   for (auto& [weight, sums] : sums_) {
     if (sums.products.empty()) continue;
     for (int64_t i = 0; i < sums.cols; ++i) {

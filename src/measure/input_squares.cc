@@ -1,11 +1,10 @@
 #include "measure/input_squares.h"
 
 #include <cmath>
-#include <span>
 #include <utility>
 
 #include "base/check.h"
-#include "measure/perplexity.h"
+#include "measure/observe_inputs.h"
 
 namespace farthing {
 
@@ -51,13 +50,7 @@ Result<ImportanceMatrix> measure_importance(const Model& model,
   const InputObserver observer = [&](const WeightMatrix& weight, Matrix<const float> input) {
     squares.add(weight, input);
   };
-  RunnerOptions observed = options;
-  observed.observer = &observer;
-  FARTHING_TRY(WindowRunner runner, WindowRunner::create(model, observed, windows.size()));
-  for (int32_t i = 0; i < windows.count(); ++i) {
-    runner.run(windows, i, [](int32_t, std::span<float>, TokenId) {});
-    if (!progress(i + 1)) return Error{ErrorKind::kInterrupted, ""};
-  }
+  FARTHING_TRY_VOID(observe_inputs(model, options, windows, observer, progress));
   FARTHING_TRY(ImportanceMatrix matrix, squares.matrix());
   matrix.chunks = static_cast<uint32_t>(windows.count());
   matrix.chunk_size = static_cast<uint32_t>(windows.size());

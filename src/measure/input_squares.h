@@ -37,8 +37,7 @@ class InputSquares {
   std::unordered_map<const WeightMatrix*, size_t> index_;
 };
 
-// Takes from `options` what WindowRunner takes. `progress` is called after each window; false stops
-// (kInterrupted).
+// As observe_inputs().
 Result<ImportanceMatrix> measure_importance(const Model& model,
                                             const RunnerOptions& options,
                                             const Windows& windows,
