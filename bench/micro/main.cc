@@ -1,4 +1,4 @@
-// Micro-benchmarks of the kernels, one thread: farthing_micro --benchmark_filter=avx512vnni
+// Micro-benchmarks of the kernels, one thread, and of loading: farthing_micro --benchmark_filter=avx512vnni
 #include "micro/roofs.h"
 
 int main(int argc, char** argv) {
@@ -8,6 +8,7 @@ int main(int argc, char** argv) {
     farthing::micro::register_matmul(isa);
     farthing::micro::register_attention(isa);
   }
+  farthing::micro::register_load();
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
   benchmark::RunSpecifiedBenchmarks();

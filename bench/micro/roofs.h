@@ -50,5 +50,6 @@ inline constexpr int64_t kBeyondCaches = int64_t{768} << 20;
 void register_rows(Isa isa);
 void register_matmul(Isa isa);
 void register_attention(Isa isa);
+void register_load();  // of the models that FARTHING_BENCH_MODELS names
 
 }  // namespace farthing::micro

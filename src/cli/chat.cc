@@ -80,6 +80,7 @@ Command command_of(const std::string& line) {
 
 constexpr const char* kHelp =
     "/clear forgets the conversation, /exit or Ctrl-D leaves, Ctrl-C ends an answer\n";
+constexpr const char* kLeaveHint = "Ctrl-C again, Ctrl-D or /exit leaves\n";
 
 }  // namespace
 
@@ -87,12 +88,17 @@ Status chat(Session& session, const std::string& system) {
   FARTHING_TRY(LineEditor editor, LineEditor::create("> ", session.interrupts()));
   Conversation conversation(session, system);
   fmt::print(stderr, "{}; {}", session.model().description, kHelp);
-  for (;;) {
+  // One Ctrl-C leaves nothing: it may have been meant for an answer that ended just before.
+  for (bool leaving = false;;) {
     const LineEditor::Line line = editor.read();
     if (line.outcome == LineEditor::Outcome::kInterrupted) {
-      if (line.text.empty()) return Error{ErrorKind::kInterrupted, ""};
+      if (!line.text.empty()) continue;
+      if (leaving) return Error{ErrorKind::kInterrupted, ""};
+      leaving = true;
+      fmt::print(stderr, "{}", kLeaveHint);
       continue;
     }
+    leaving = false;
     if (line.outcome == LineEditor::Outcome::kEnd) {
       fmt::print(stderr, "\n");
       return {};

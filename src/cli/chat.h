@@ -8,9 +8,9 @@
 
 namespace farthing {
 
-// /exit or Ctrl-D leave; Ctrl-C ends an answer, clears a line that is begun, and leaves from an
-// empty one (kInterrupted with no message). A model without a template completes each line by
-// itself.
+// /exit or Ctrl-D leave; Ctrl-C ends an answer, clears a line that is begun, and leaves when
+// pressed twice at an empty one (kInterrupted with no message). A model without a template
+// completes each line by itself.
 Status chat(Session& session, const std::string& system);
 
 }  // namespace farthing

@@ -500,6 +500,9 @@ TEST_F(Verbs, ChatLeavesByCtrlDAndByCtrlC) {
   Terminal by_c({"run", "--model", kToy});
   ASSERT_TRUE(by_c.await_prompt()) << by_c.shown();
   by_c.type("\x03");
+  ASSERT_TRUE(by_c.await("Ctrl-C again")) << by_c.shown();
+  ASSERT_TRUE(by_c.await_prompt()) << by_c.shown();
+  by_c.type("\x03");
   EXPECT_EQ(by_c.exit_code(), 130) << by_c.shown();
 }
 
@@ -511,6 +514,9 @@ TEST_F(Verbs, CtrlCInAChatEndsTheAnswerThenTheProgram) {
   ASSERT_TRUE(chat.await(" ")) << chat.shown();  // a first word
   chat.type("\x03");
   ASSERT_TRUE(chat.await("cancelled")) << chat.shown();
+  ASSERT_TRUE(chat.await_prompt()) << chat.shown();
+  chat.type("\x03");  // as if meant for the answer: it doesn't leave
+  ASSERT_TRUE(chat.await("Ctrl-C again")) << chat.shown();
   ASSERT_TRUE(chat.await_prompt()) << chat.shown();
   chat.type("\x03");
   EXPECT_EQ(chat.exit_code(), 130) << chat.shown();
