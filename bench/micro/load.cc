@@ -1,7 +1,7 @@
-// Loading a model (file, tokenizer, weights) beside reading its file from end to end, with the file
-// in the page cache
-// ("warm") and dropped from it ("cold": what lies below, a hypervisor's cache, keeps what it has).
-// Random interleaving puts the two in turn:
+// Loading a model (file, tokenizer, weights) beside reading its file from end to end and beside
+// getting that much memory, with the file in the page cache ("warm") and dropped from it ("cold":
+// what lies below, a hypervisor's cache, keeps what it has).
+// Random interleaving puts them in turn:
 //   FARTHING_BENCH_MODELS=a.gguf,b.gguf farthing_micro --benchmark_filter=^load/
 //     --benchmark_repetitions=5 --benchmark_enable_random_interleaving=true
 #include <fcntl.h>
@@ -13,8 +13,8 @@
 #include <ranges>
 #include <string>
 #include <string_view>
-#include <vector>
 
+#include "base/buffer.h"
 #include "base/check.h"
 #include "engine/loaded_model.h"
 #include "micro/roofs.h"
@@ -36,12 +36,23 @@ void drop_from_page_cache(const std::string& path) {
 }
 
 int64_t read_whole(const std::string& path) {
-  static std::vector<char> piece(size_t{1} << 20);
+  auto piece =
+      Buffer::allocate(size_t{1} << 20);  // of whole pages: copies to other places are slower
+  CHECK(piece);
   const int file = open_for_reading(path);
   int64_t total = 0;
-  for (ssize_t n = 1; n > 0; total += n) n = ::read(file, piece.data(), piece.size());
+  for (ssize_t n = 1; n > 0; total += n) n = ::read(file, piece->data(), piece->size());
   ::close(file);
   return total;
+}
+
+// What the kernel takes to give as much memory as the file has bytes, in huge pages where it can: a
+// load can't have its tiles for less.
+Buffer touch(const std::string& path) {
+  auto memory = Buffer::allocate(std::filesystem::file_size(path));
+  CHECK(memory);
+  for (size_t i = 0; i < memory->size(); i += 4096) memory->data()[i] = std::byte{1};
+  return *std::move(memory);
 }
 
 template <class Step>
@@ -79,6 +90,7 @@ void register_load() {
             ->Iterations(1);
       };
       add("read", read_whole);
+      if (warm) add("memory", touch);
       add("load", [](const std::string& p) {
         auto model = load_model(p, {});
         CHECK(model);
