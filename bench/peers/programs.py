@@ -58,16 +58,19 @@ def environment():
 
 
 def output_of(command, errors_too=False):
+    # Into one pipe: llama.cpp puts some of a line on each, in an order that only holds there.
+    errors = subprocess.STDOUT if errors_too else subprocess.PIPE
     try:
         with tempfile.TemporaryDirectory() as folder:  # some leave a log where they run
-            done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, errors="replace",
-                                  env=environment(), stdin=subprocess.DEVNULL, cwd=folder, check=False)
+            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=errors, text=True, timeout=TIMEOUT,
+                                  errors="replace", env=environment(), stdin=subprocess.DEVNULL, cwd=folder,
+                                  check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Failure(f"{shlex.join(command)}: {error}") from error
     if done.returncode != 0:
-        said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-3:]
+        said = ((done.stderr or "").strip() or done.stdout.strip()).splitlines()[-3:]
         raise Failure(f"{shlex.join(command)}: exit {done.returncode}: {' | '.join(said)}")
-    return done.stdout + done.stderr if errors_too else done.stdout
+    return done.stdout
 
 
 def json_of(command):
