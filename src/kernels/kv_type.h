@@ -9,6 +9,7 @@
 #pragma once
 
 #include <array>
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -43,7 +44,7 @@ struct KVTypes {
   constexpr KVTypes() = default;
   constexpr KVTypes(KVType both) : k(both), v(both) {}
   constexpr KVTypes(KVType k_type, KVType v_type) : k(k_type), v(v_type) {}
-  friend constexpr bool operator==(KVTypes, KVTypes) = default;
+  friend constexpr auto operator<=>(KVTypes, KVTypes) = default;
 
   KVType k = KVType::kF16;
   KVType v = KVType::kF16;
