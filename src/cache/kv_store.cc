@@ -24,11 +24,12 @@ Result<KVStore> KVStore::create(std::vector<KVShape> layers, int32_t n_blocks) {
 }
 
 std::byte* KVStore::k_plane(int32_t layer, int32_t head) const {
-  return buffer_.data() + offsets_[layer] + head * layers_[layer].plane_bytes;
+  return buffer_.data() + offsets_[layer] + head * layers_[layer].k_plane_bytes;
 }
 
 std::byte* KVStore::v_plane(int32_t layer, int32_t head) const {
-  return k_plane(layer, head) + layers_[layer].n_heads * layers_[layer].plane_bytes;
+  const KVShape& shape = layers_[layer];
+  return k_plane(layer, shape.n_heads) + head * shape.v_plane_bytes;
 }
 
 void KVStore::copy_block(BlockId from, BlockId to) {

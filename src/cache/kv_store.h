@@ -16,10 +16,11 @@ namespace farthing {
 
 // Of one layer.
 struct KVShape {
-  int32_t n_heads = 0;      // that K and V have
-  int64_t plane_bytes = 0;  // of one head in one block, K or V
+  int32_t n_heads = 0;        // that K and V have
+  int64_t k_plane_bytes = 0;  // of one head in one block
+  int64_t v_plane_bytes = 0;
 
-  int64_t block_bytes() const { return 2 * n_heads * plane_bytes; }
+  int64_t block_bytes() const { return n_heads * (k_plane_bytes + v_plane_bytes); }
 };
 
 class KVStore {

@@ -1,5 +1,7 @@
 #include "cli/model_options.h"
 
+#include <fmt/format.h>
+
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
@@ -22,6 +24,7 @@ constexpr Alias kAliases[] = {
     {"gemma3", "gemma-3-270m-q4_k_m.gguf"},
 };
 
+constexpr std::string_view kKVTypeNames = "f16|bf16|f32|int8|int4";
 constexpr int32_t kMostContext = 1 << 24;
 constexpr int32_t kMostThreads = 1024;
 
@@ -98,14 +101,7 @@ void add_model_options(CLI::App& verb, ModelOptions& options) {
           },
           "Instruction set of the kernels (default: the best of this CPU)")
       ->type_name("ref|avx2|avxvnni|avx512|avx512vnni");
-  add_choice<KVType>(verb,
-                     "--kv-type",
-                     engine.kv_type,
-                     {{"f16", KVType::kF16},
-                      {"bf16", KVType::kBF16},
-                      {"f32", KVType::kF32},
-                      {"int8", KVType::kInt8}},
-                     "Type that keys and values are stored in");
+  add_kv_type(verb, "--kv-type", engine.kv_type, "Type that keys and values are stored in");
   add_choice<bool>(verb,
                    "--kv-cache",
                    engine.kv_cache,
@@ -165,6 +161,27 @@ Result<std::unique_ptr<Model>> load_draft_model(ModelOptions& options, const Loa
   FARTHING_TRY(auto model, load_draft_model(path, options.load, target));
   options.engine.draft_model = model.get();
   return model;
+}
+
+void add_kv_type(CLI::App& verb,
+                 const std::string& flag,
+                 KVTypes& target,
+                 const std::string& description) {
+  verb.add_option_function<std::string>(
+          flag,
+          [&target, flag](const std::string& text) {
+            const auto type = [&](std::string_view name) {
+              if (const std::optional<KVType> found = kv_type_from_name(name)) return *found;
+              throw CLI::ValidationError(flag,
+                                         fmt::format("'{}' is none of {}", name, kKVTypeNames));
+            };
+            const size_t comma = text.find(',');
+            const KVType k = type(std::string_view(text).substr(0, comma));
+            target = {k, comma == text.npos ? k : type(std::string_view(text).substr(comma + 1))};
+          },
+          description + "; two: of keys, of values")
+      ->type_name(fmt::format("{}[,...]", kKVTypeNames))
+      ->default_str(std::string(kv_type_name(target.k)));
 }
 
 Result<std::string> resolve_alias(const std::string& name) {

@@ -32,6 +32,12 @@ void add_model_options(CLI::App& verb, ModelOptions& options);
 // none.
 Result<std::unique_ptr<Model>> load_draft_model(ModelOptions& options, const LoadedModel& target);
 
+// A KV type, or K's and V's with a comma: "int8", "int8,int4".
+void add_kv_type(CLI::App& verb,
+                 const std::string& flag,
+                 KVTypes& target,
+                 const std::string& description);
+
 // The file behind --model. Aliases are files of the models folder: FARTHING_MODELS_DIR, else
 // ${XDG_CACHE_HOME:-~/.cache}/farthing/models. kBadInput, with what to run, if there is none.
 Result<std::string> resolve_model(const std::string& model);

@@ -96,6 +96,8 @@ TEST_F(CommandLine, EveryFlag) {
   EXPECT_EQ(options_.engine.attention, AttentionMode::kNaive);
   EXPECT_EQ(options_.load.weights, WeightMode::kF32);
   EXPECT_EQ(options_.engine.memory_limit, int64_t{2} << 30);
+  ASSERT_EQ(run({"run", "--kv-type", "int8,int4"}), 0);
+  EXPECT_EQ(options_.engine.kv_type, KVTypes(KVType::kInt8, KVType::kInt4));
   ASSERT_EQ(run({"run", "--chunk", "off"}), 0);
   EXPECT_EQ(options_.engine.chunk, std::numeric_limits<int32_t>::max());
 }
@@ -124,6 +126,10 @@ TEST_F(CommandLine, BadValuesAreUsageErrorsThatNameTheFlag) {
       {"--ctx", "x"},
       {"--threads", "-1"},
       {"--isa", "sse9"},
+      {"--kv-type", "int3"},
+      {"--kv-type", "int8,"},
+      {"--kv-type", ",int8"},
+      {"--kv-type", "int8,int4,f16"},
       {"--kv-type", "q4"},
       {"--chunk", "0"},
       {"--chunk", "8x"},

@@ -32,7 +32,7 @@ struct QualityOptions {
   std::string reference;
   std::string save_reference;
   WeightMode reference_weights = WeightMode::kNative;
-  KVType reference_kv_type = KVType::kF16;
+  KVTypes reference_kv_type;
   bool suite = false;
   int32_t n_questions = 50;  // of each task
   uint64_t seed = 1;
@@ -43,7 +43,7 @@ struct QualityOptions {
 struct Scorer {
   std::unique_ptr<LoadedModel> loaded;
   WindowRunner runner;
-  KVType kv_type;
+  KVTypes kv_type;
 
   static Result<Scorer> open(const std::string& name,
                              LoadOptions load,
@@ -287,14 +287,10 @@ void add_quality(CLI::App& app, int& exit_code) {
                          options->reference_weights,
                          {{"native", WeightMode::kNative}, {"f32", WeightMode::kF32}},
                          "Type that the reference's weights are kept in");
-  add_choice<KVType>(*verb,
-                     "--reference-kv-type",
-                     options->reference_kv_type,
-                     {{"f16", KVType::kF16},
-                      {"bf16", KVType::kBF16},
-                      {"f32", KVType::kF32},
-                      {"int8", KVType::kInt8}},
-                     "Type of the reference's keys and values");
+  add_kv_type(*verb,
+              "--reference-kv-type",
+              options->reference_kv_type,
+              "Type of the reference's keys and values");
   verb->add_flag("--suite",
                  options->suite,
                  "Put questions made from the text to both as well (docs/quality.md)");

@@ -29,7 +29,7 @@ struct ModelDrafterOptions {
   int32_t n_layers = 0;       // only the first so many; 0: all
   int32_t max_sequences = 1;  // that may get drafts in one step
   int32_t context = 8192;
-  KVType kv_type = KVType::kF16;
+  KVTypes kv_type;
   AttentionMode attention = AttentionMode::kFlash;
   int32_t n_blocks = 0;  // of the pool that sequences have theirs from
   bool shares = false;   // the model's keys and values: these are its own first layers

@@ -42,7 +42,7 @@ struct EngineOptions {
   int64_t kv_memory = 0;
   double kv_share = 1;
   int32_t chunk = 512;  // most prompt tokens in one step
-  KVType kv_type = KVType::kF16;
+  KVTypes kv_type;
   // Each of these may be switched off and changes no answer, only what it costs.
   bool kv_cache = true;  // off: every step recomputes the whole prefix (the ladder's bottom)
   AttentionMode attention = AttentionMode::kFlash;

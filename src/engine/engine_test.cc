@@ -882,9 +882,9 @@ TEST(Engine, MemoryThatIsNotThereIsRefusedWithTheArithmetic) {
 }
 
 TEST(Engine, EveryKVTypeAndWeightModeRuns) {
-  for (KVType type : {KVType::kF32, KVType::kF16, KVType::kBF16, KVType::kInt8}) {
+  for (KVType type : kKVTypes) {
     EngineOptions o = small();
-    o.kv_type = type;
+    o.kv_type = {type, type == KVType::kInt8 ? KVType::kInt4 : type};
     auto engine = start(o);
     EXPECT_EQ(run(*engine, request_of(40, 4)).tokens.size(), 4u);
   }

@@ -105,7 +105,7 @@ struct EngineMetrics {
   int32_t kv_blocks_leased_most = 0;  // in a step, so far
   int32_t kv_blocks_idle = 0;  // kept for prompts that begin alike
   int32_t kv_blocks_free = 0;
-  KVType kv_type = KVType::kF16;
+  KVTypes kv_type;
   bool prefix_cache = true;
 
   Work work;          // of all steps

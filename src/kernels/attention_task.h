@@ -1,12 +1,12 @@
 // What the attention kernels are asked, and what memory they want for it.
 //
-// Attention is over the stored K and V, whose planes hold kKVBlockTokens positions each: K
-// transposed, [head_dim][position], so that q.k adds up in lanes that are positions; V
+// Attention is over the stored K and V, whose planes hold kKVBlockTokens positions each (kv_type.h):
+// K transposed, [head_dim][position], so that q.k adds up in lanes that are positions; V
 // [position][head_dim]. Scales, where the type has them, go into the scores and into the weights.
 //
 // Exactness: a row's result depends on its q, its position and what is stored, not on which rows
-// share its task nor on who computes which segment. Scores add up in the order of the dimension;
-// each segment of kAttentionSegment absolute positions has a softmax of its own, a part; a row's
+// share its task nor on who computes which segment. Scores add up in the order of the dimension,
+// the channels of each scale first; each segment of kAttentionSegment absolute positions has a softmax of its own, a part; a row's
 // parts are merged in the order of their segments (Milakov and Gimelshein, arXiv:1805.02867).
 #pragma once
 
@@ -33,6 +33,7 @@ struct AttentionTask {
   int32_t n_rows;
   int32_t n_heads;
   int32_t head_dim;
+  KVTypes types;
   const std::byte* k_plane;  // this layer's and head's K of block 0
   const std::byte* v_plane;
   int64_t block_stride;   // bytes from block to block
@@ -90,7 +91,7 @@ struct AttentionScratch {
         scores(merged + queries * attention_part_floats(head_dim)),
         size(scores + score_floats) {}
 
-  static constexpr int64_t packed = 0;  // q times scale, by groups: [group][head_dim][query]
+  static constexpr int64_t packed = 0;  // q times scale, by groups: [group][padded head][query]
   int64_t wide;                         // K or V of one block in f32
   int64_t parts;                        // of the segment at hand, per query
   int64_t merged;                       // of the segments before it

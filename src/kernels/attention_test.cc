@@ -2,6 +2,7 @@
 // the same bits however rows are grouped or shared. What goes into the store, and RoPE.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/test_util.h"
@@ -9,7 +10,14 @@
 namespace farthing {
 namespace {
 
-constexpr KVType kTypes[] = {KVType::kF32, KVType::kF16, KVType::kBF16, KVType::kInt8};
+const KVTypes kTypes[] = {KVType::kF32,
+                          KVType::kF16,
+                          KVType::kBF16,
+                          KVType::kInt8,
+                          KVType::kInt4,
+                          {KVType::kInt8, KVType::kInt4},
+                          {KVType::kInt4, KVType::kF16},
+                          {KVType::kF32, KVType::kInt8}};
 
 DType stored_as(KVType type) {
   return type == KVType::kF32 ? DType::kF32 : type == KVType::kF16 ? DType::kF16 : DType::kBF16;
@@ -43,17 +51,57 @@ double transformed(auto x, int32_t dim, int32_t i) {
   return sum / std::sqrt(block);
 }
 
+int64_t row_of_k(KVType type, int32_t channel) {
+  return type == KVType::kInt4 ? channel / 2 : channel;
+}
+// What a byte of a scaled type stands for, times its scale.
+int number_in(KVType type, std::byte byte, bool upper) {
+  if (type == KVType::kInt8) return static_cast<int8_t>(byte);
+  return (static_cast<int>(byte) >> (upper ? 4 : 0) & 15) - 8;
+}
+float scale_in(const std::byte* scales, int32_t group, int32_t slot) {
+  uint16_t scale;
+  std::memcpy(&scale, scales + 2 * (group * kKVBlockTokens + slot), sizeof scale);
+  return f16_to_f32(scale);
+}
+// Channel i of the position in a slot, as it is stored.
+float k_in(KVType type, const std::byte* plane, int32_t dim, int32_t slot, int32_t i) {
+  const KVPlane layout = kv_k_plane(type, dim);
+  if (type == KVType::kInt8 || type == KVType::kInt4) {
+    const std::byte byte = plane[row_of_k(type, i) * kKVBlockTokens + slot];
+    return static_cast<float>(number_in(type, byte, i % 2 == 1)) *
+           scale_in(plane + layout.scales_at, i / (type == KVType::kInt8 ? 64 : 32), slot);
+  }
+  float x;
+  const int64_t size = kv_value_bytes(type);
+  format_of(stored_as(type)).decode(plane + (i * kKVBlockTokens + slot) * size, &x, 1);
+  return x;
+}
+float v_in(KVType type, const std::byte* plane, int32_t dim, int32_t slot, int32_t i) {
+  const KVPlane layout = kv_v_plane(type, dim);
+  const std::byte* row = plane + slot * layout.row_bytes;
+  if (type == KVType::kInt8 || type == KVType::kInt4) {
+    const std::byte byte = row[type == KVType::kInt8 ? i : i / 32 * 16 + i % 16];
+    return static_cast<float>(number_in(type, byte, i % 32 >= 16)) *
+           scale_in(plane + layout.scales_at, i / (type == KVType::kInt8 ? 64 : 32), slot);
+  }
+  float x;
+  format_of(stored_as(type)).decode(row + i * kv_value_bytes(type), &x, 1);
+  return x;
+}
+
 // A pool of blocks in a scrambled order; K and V of one head, each ending at a guard page.
 // Positions after the last one hold NaN.
 struct Pool {
-  Pool(KVType type_in, const KernelTable& table, int32_t n_positions_in, int32_t dim_in)
-      : type(type_in),
+  Pool(KVTypes types_in, const KernelTable& table, int32_t n_positions_in, int32_t dim_in)
+      : types(types_in),
         dim(dim_in),
         n_positions(n_positions_in),
-        block_stride(kv_plane_bytes(type, dim)),
+        block_stride(
+            std::max(kv_k_plane(types.k, dim).bytes, kv_v_plane(types.v, dim).bytes)),
         n_blocks(blocks_for(n_positions)),
-        k(static_cast<size_t>(n_blocks * block_stride)),
-        v(static_cast<size_t>(n_blocks * block_stride)) {
+        k(static_cast<size_t>((n_blocks - 1) * block_stride + kv_k_plane(types.k, dim).bytes)),
+        v(static_cast<size_t>((n_blocks - 1) * block_stride + kv_v_plane(types.v, dim).bytes)) {
     for (int32_t b = 0; b < n_blocks; ++b) {
       const int32_t at = n_blocks % 7 == 0 ? n_blocks - 1 - b : (b * 7 + 3) % n_blocks;
       blocks.push_back({static_cast<uint32_t>(at)});
@@ -65,46 +113,33 @@ struct Pool {
     }
   }
   void store(const KernelTable& table, int32_t p, const float* new_k, const float* new_v) {
-    const auto t = static_cast<size_t>(type);
-    table.store_k[t](new_k, dim, k.data() + block(p), p % kKVBlockTokens);
-    table.store_v[t](new_v, dim, v.data() + block(p), p % kKVBlockTokens);
+    const int32_t slot = p % kKVBlockTokens;
+    table.store_k[static_cast<size_t>(types.k)](new_k, dim, k.data() + block(p), slot);
+    table.store_v[static_cast<size_t>(types.v)](new_v, dim, v.data() + block(p), slot);
   }
   int64_t block(int32_t p) const { return blocks[p / kKVBlockTokens].v * block_stride; }
   // The values that a position's K and V stand for.
   std::vector<float> k_at(int32_t p) const {
-    return meant([&](int32_t i) {
-      return value(k.data() + block(p), p, int64_t{i} * kKVBlockTokens + p % kKVBlockTokens);
+    return meant(types.k, [&](int32_t i) {
+      return k_in(types.k, k.data() + block(p), dim, p % kKVBlockTokens, i);
     });
   }
   std::vector<float> v_at(int32_t p) const {
-    return meant([&](int32_t i) {
-      return value(v.data() + block(p), p, int64_t{p % kKVBlockTokens} * dim + i);
+    return meant(types.v, [&](int32_t i) {
+      return v_in(types.v, v.data() + block(p), dim, p % kKVBlockTokens, i);
     });
   }
   template <class Stored>
-  std::vector<float> meant(Stored stored) const {
-    std::vector<float> values(static_cast<size_t>(dim));
-    for (int32_t i = 0; i < dim; ++i) {
-      if (type != KVType::kInt8) {
-        values[i] = stored(i);
-        continue;
-      }
-      values[i] = static_cast<float>(transformed(stored, dim, i));
-    }
+  std::vector<float> meant(KVType type, Stored stored) const {
+    std::vector<float> there, values;
+    for (int32_t i = 0; i < dim; ++i) there.push_back(stored(i));
+    if (type != KVType::kInt8 && type != KVType::kInt4) return there;
+    for (int32_t i = 0; i < dim; ++i)
+      values.push_back(static_cast<float>(transformed([&](int32_t j) { return there[j]; }, dim, i)));
     return values;
   }
-  float value(const std::byte* plane, int32_t p, int64_t i) const {
-    float x;
-    if (type == KVType::kInt8) {
-      uint16_t scale;
-      std::memcpy(&scale, plane + kv_scales_at(type, dim) + 2 * (p % kKVBlockTokens), sizeof scale);
-      return static_cast<float>(static_cast<int8_t>(plane[i])) * f16_to_f32(scale);
-    }
-    format_of(stored_as(type)).decode(plane + i * kv_value_bytes(type), &x, 1);
-    return x;
-  }
 
-  KVType type;
+  KVTypes types;
   int32_t dim, n_positions;
   int64_t block_stride;
   int32_t n_blocks;
@@ -163,7 +198,7 @@ std::vector<float> attend(const Case& c,
                           Way way,
                           int32_t first,
                           int32_t count) {
-  const AttentionKernels& kernels = table.attention[static_cast<size_t>(pool.type)];
+  const AttentionKernels& kernels = table.attention;
   const size_t n = static_cast<size_t>(count * c.row_floats());
   const int64_t scratch_floats = way == Way::kNaive
                                      ? naive_scratch_floats(c.last() + 1, c.head_dim)
@@ -179,6 +214,7 @@ std::vector<float> attend(const Case& c,
                      .n_rows = count,
                      .n_heads = c.n_heads,
                      .head_dim = c.head_dim,
+                     .types = pool.types,
                      .k_plane = pool.k.data(),
                      .v_plane = pool.v.data(),
                      .block_stride = pool.block_stride,
@@ -247,15 +283,15 @@ std::vector<Case> cases() {
 TEST(Attention, EveryIsaAndTypeMatchesTheExactSoftmax) {
   for (const Case& c : cases()) {
     const std::vector<float> q = queries(c);
-    for (KVType type : kTypes) {
-      const Pool pool(type, ref_kernels(), c.last() + 1, c.head_dim);
+    for (KVTypes types : kTypes) {
+      const Pool pool(types, ref_kernels(), c.last() + 1, c.head_dim);
       const std::vector<double> want = exact_attention(c, pool, q);
       for (Isa isa : supported_isas()) {
         for (Way way : {Way::kRows, Way::kNaive}) {
           const auto got = attend(c, pool, kernel_table(isa), q, way, 0, c.n_rows);
           for (size_t i = 0; i < got.size(); ++i) {
             ASSERT_NEAR(got[i], want[i], c.q_size * 1e-5)
-                << isa_name(isa) << " type " << static_cast<int>(type) << " way "
+                << isa_name(isa) << " " << kv_types_name(types) << " way "
                 << static_cast<int>(way) << " " << testing::PrintToString(c) << " value " << i;
           }
         }
@@ -284,10 +320,10 @@ TEST(Attention, RowsAreTheSameBitsHoweverTheyAreGroupedOrShared) {
     const KernelTable& table = kernel_table(isa);
     for (const Case& c : several) {
       const std::vector<float> q = queries(c);
-      for (KVType type : kTypes) {
-        const Pool pool(type, table, c.last() + 1, c.head_dim);
-        const auto what = testing::Message() << isa_name(isa) << " type " << static_cast<int>(type)
-                                             << " " << testing::PrintToString(c);
+      for (KVTypes types : kTypes) {
+        const Pool pool(types, table, c.last() + 1, c.head_dim);
+        const auto what = testing::Message() << isa_name(isa) << " " << kv_types_name(types) << " "
+                                             << testing::PrintToString(c);
         const auto together = attend(c, pool, table, q, Way::kRows, 0, c.n_rows);
         EXPECT_TRUE(same_bits(together, attend(c, pool, table, q, Way::kSegments, 0, c.n_rows)))
             << what;
@@ -316,7 +352,7 @@ TEST(Attention, ANaNIsSeenFromItsPositionOn) {
   const int32_t bad_row = 11;
   const auto before = static_cast<ptrdiff_t>(bad_row) * c.row_floats();
   const std::vector<float> nans(static_cast<size_t>(c.head_dim), NAN);
-  for (KVType type : {KVType::kF16, KVType::kInt8})
+  for (KVType type : {KVType::kF16, KVType::kInt8, KVType::kInt4})
     for (Isa isa : supported_isas()) {
       const KernelTable& table = kernel_table(isa);
       Pool pool(type, table, c.last() + 1, c.head_dim);
@@ -331,51 +367,92 @@ TEST(Attention, ANaNIsSeenFromItsPositionOn) {
     }
 }
 
-// Every value within half a step of its own, no step longer than it must be; the same bytes from
-// every Isa; nothing else is written.
-TEST(StoreKV, Int8RoundsToTheNearestStep) {
-  for (int32_t n : {1, 8, 13, 16, 64, 77, 128, 150, 512}) {
-    for (float size : {1e-6f, 0.02f, 1.0f, 300.0f, 1e5f}) {
-      std::vector<float> x = test::random_floats(n, 12, size);
-      if (n > 8) x[3] = 0, x[4] = -0.0f, x[5] = -1.25f * size;
-      if (n == 77) x.assign(x.size(), 0);
-      const auto plane = static_cast<size_t>(kv_plane_bytes(KVType::kInt8, n));
-      std::vector<float> wanted(x.size());
-      for (int32_t i = 0; i < n; ++i)
-        wanted[i] = static_cast<float>(transformed([&](int32_t j) { return x[j]; }, n, i));
-      float amax = 0;
-      for (float v : wanted) amax = std::max(amax, std::fabs(v));
-      for (int32_t slot : {0, 5, kKVBlockTokens - 1}) {
-        std::vector<std::byte> want_k, want_v;
-        for (Isa isa : supported_isas()) {
-          const auto what = testing::Message() << isa_name(isa) << " n " << n << " size " << size;
-          test::Guarded k(plane), v(plane);
-          std::memset(k.data(), 0x5a, plane);
-          std::memset(v.data(), 0x5a, plane);
-          const auto type = static_cast<size_t>(KVType::kInt8);
-          kernel_table(isa).store_k[type](x.data(), n, k.data(), slot);
-          kernel_table(isa).store_v[type](x.data(), n, v.data(), slot);
-          if (want_k.empty()) {
-            want_k.assign(k.data(), k.data() + plane);
-            want_v.assign(v.data(), v.data() + plane);
-            uint16_t bits;
-            std::memcpy(&bits, k.data() + kv_scales_at(KVType::kInt8, n) + 2 * slot, 2);
-            const float scale = f16_to_f32(bits);
-            EXPECT_GE(scale * 127, amax * (1 - 1e-6f)) << what;
-            EXPECT_LE(scale * 127, amax * 1.001f + 127 * 0x1p-24f) << what;
-            size_t written = 0;
-            for (int32_t i = 0; i < n; ++i) {
-              const auto q = static_cast<int8_t>(k.data()[i * kKVBlockTokens + slot]);
-              EXPECT_EQ(q, static_cast<int8_t>(v.data()[slot * n + i])) << what;
-              EXPECT_NEAR(q * scale, wanted[i], scale * 0.501 + amax * 1e-6) << what << " at " << i;
-            }
-            for (const std::byte b : want_k) written += b != std::byte{0x5a} ? 1 : 0;
-            EXPECT_LE(written, static_cast<size_t>(n + 2)) << what;
+// Every value within half a step of its own, or where the grid ends; no step longer than it must
+// be; the same bytes from every Isa; only the slot's own are written.
+void expect_nearest_steps(KVType type, const std::vector<float>& x) {
+  const bool int8 = type == KVType::kInt8;
+  const auto n = static_cast<int32_t>(x.size());
+  const int32_t channels = int8 ? 64 : 32;
+  std::vector<float> wanted;
+  for (int32_t i = 0; i < n; ++i)
+    wanted.push_back(static_cast<float>(transformed([&](int32_t j) { return x[j]; }, n, i)));
+  for (int32_t slot : {0, 5, kKVBlockTokens - 1}) {
+    std::vector<std::byte> want_k, want_v;
+    for (Isa isa : supported_isas()) {
+      const auto what = testing::Message() << isa_name(isa) << " " << kv_type_name(type) << " n "
+                                           << n << " slot " << slot << " x[0] " << x[0];
+      const KVPlane k_plane = kv_k_plane(type, n), v_plane = kv_v_plane(type, n);
+      test::Guarded k(static_cast<size_t>(k_plane.bytes)), v(static_cast<size_t>(v_plane.bytes));
+      std::memset(k.data(), 0x5a, static_cast<size_t>(k_plane.bytes));
+      std::memset(v.data(), 0x5a, static_cast<size_t>(v_plane.bytes));
+      kernel_table(isa).store_k[static_cast<size_t>(type)](x.data(), n, k.data(), slot);
+      kernel_table(isa).store_v[static_cast<size_t>(type)](x.data(), n, v.data(), slot);
+      if (want_k.empty()) {
+        want_k.assign(k.data(), k.data() + k_plane.bytes);
+        want_v.assign(v.data(), v.data() + v_plane.bytes);
+        for (int32_t c = 0; c < n; c += channels) {
+          const int32_t end = std::min(n, c + channels);
+          float far = 0;
+          for (int32_t i = c; i < end; ++i)
+            if (std::fabs(wanted[i]) > std::fabs(far)) far = wanted[i];
+          const float amax = std::fabs(far);
+          const float scale = scale_in(k.data() + k_plane.scales_at, c / channels, slot);
+          const float slack = amax * 1e-3f + 127 * 0x1p-24f;
+          EXPECT_EQ(scale, scale_in(v.data() + v_plane.scales_at, c / channels, slot)) << what;
+          EXPECT_NEAR(std::fabs(scale) * (int8 ? 127 : 8), amax, slack) << what;
+          for (int32_t i = c; i < end; ++i) {
+            const float stored = k_in(type, k.data(), n, slot, i);
+            EXPECT_EQ(stored, v_in(type, v.data(), n, slot, i)) << what << " at " << i;
+            // int4's grid ends a step short of the value opposite the farthest.
+            const bool beyond = !int8 && wanted[i] / scale > 7;
+            const float near = std::fabs(scale) * (beyond ? 1.01f : 0.501f) + slack;
+            EXPECT_NEAR(stored, wanted[i], near) << what << " at " << i;
           }
-          EXPECT_EQ(std::memcmp(want_k.data(), k.data(), plane), 0) << what;
-          EXPECT_EQ(std::memcmp(want_v.data(), v.data(), plane), 0) << what;
         }
+        const auto written = [](const std::vector<std::byte>& plane) {
+          return std::ranges::count_if(plane, [](std::byte b) { return b != std::byte{0x5a}; });
+        };
+        const int32_t scales = 2 * ((n + channels - 1) / channels);
+        EXPECT_LE(written(want_k), k_plane.scales_at / kKVBlockTokens + scales) << what;
+        EXPECT_LE(written(want_v), v_plane.row_bytes + scales) << what;
       }
+      EXPECT_EQ(std::memcmp(want_k.data(), k.data(), want_k.size()), 0) << what;
+      EXPECT_EQ(std::memcmp(want_v.data(), v.data(), want_v.size()), 0) << what;
+    }
+  }
+}
+
+TEST(StoreKV, ScaledTypesRoundToTheNearestStep) {
+  for (KVType type : {KVType::kInt8, KVType::kInt4}) {
+    for (int32_t n : {1, 8, 13, 16, 33, 64, 77, 80, 96, 128, 150, 256, 512}) {
+      for (float size : {1e-6f, 0.02f, 1.0f, 300.0f, 1e5f}) {
+        std::vector<float> x = test::random_floats(n, 12, size);
+        if (n > 8) x[3] = 0, x[4] = -0.0f, x[5] = -1.25f * size;
+        if (n == 77) x.assign(x.size(), 0);
+        expect_nearest_steps(type, x);
+      }
+    }
+  }
+}
+
+// A scale is of a position's own channels: neighbours in the block change nothing, also if they
+// share bytes' neighbourhood or come later.
+TEST(StoreKV, APositionsBytesAreItsOwn) {
+  for (KVType type : kKVTypes) {
+    for (Isa isa : supported_isas()) {
+      const KernelTable& table = kernel_table(isa);
+      const int32_t n = 80;
+      const auto bytes = static_cast<size_t>(kv_k_plane(type, n).bytes);
+      std::vector<std::byte> up(bytes), down(bytes);
+      for (int32_t i = 0; i < kKVBlockTokens; ++i) {
+        const auto store = [&](int32_t slot, std::vector<std::byte>& plane) {
+          const auto x = test::random_floats(n, 50 + slot, static_cast<float>(1 + slot));
+          table.store_k[static_cast<size_t>(type)](x.data(), n, plane.data(), slot);
+        };
+        store(i, up);
+        store(kKVBlockTokens - 1 - i, down);
+      }
+      EXPECT_EQ(up, down) << isa_name(isa) << " " << kv_type_name(type);
     }
   }
 }
@@ -388,7 +465,7 @@ TEST(StoreKV, EveryIsaStoresTheReferencesBytes) {
     const auto type = static_cast<size_t>(kv_type);
     const int64_t size = kv_value_bytes(kv_type);
     for (int32_t n : {1, 8, 13, 16, 64, 77, 150}) {
-      const size_t plane = static_cast<size_t>(kv_plane_bytes(kv_type, n));
+      const size_t plane = static_cast<size_t>(kv_k_plane(kv_type, n).bytes);
       std::vector<std::byte> want(static_cast<size_t>(n * size));
       format_of(stored_as(kv_type)).encode(x.data(), want.data(), n);
       for (Isa isa : supported_isas()) {

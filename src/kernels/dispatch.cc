@@ -79,8 +79,8 @@ KernelTable make_table(Isa isa, const MatmulFns& matmul, const RowFns& rows) {
   for (size_t i = 0; i < kKVTypeCount; ++i) {
     table.store_k[i] = rows.store_k[i];
     table.store_v[i] = rows.store_v[i];
-    table.attention[i] = rows.attention[i];
   }
+  table.attention = rows.attention;
   table.rope = rows.rope;
   table.rms_norm = rows.rms_norm;
   table.silu_mul = rows.silu_mul;

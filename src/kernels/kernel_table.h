@@ -54,10 +54,10 @@ struct KernelTable {
   void (*pack_q8_32)(const float* x, int64_t cols, std::byte* out, int64_t group_stride) = nullptr;
 
   // KV cache: one head's values of the position in this slot, in the KV type, to their places in a
-  // block's K or V plane (attention_task.h); and attention over those.
+  // block's K or V plane (kv_type.h); and attention over those of any two types.
   std::array<StoreKVFn, kKVTypeCount> store_k{};
   std::array<StoreKVFn, kKVTypeCount> store_v{};
-  std::array<AttentionKernels, kKVTypeCount> attention{};
+  AttentionKernels attention{};
   // Rotates pairs of x in place by angles with these cosines and sines: (0, 1), (2, 3), ... if
   // adjacent, else (0, n_pairs), (1, n_pairs + 1), ...
   void (*rope)(const float* cos, const float* sin, int64_t n_pairs, bool adjacent, float* x) =

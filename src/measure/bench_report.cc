@@ -112,7 +112,6 @@ Json row_json(const BenchedModel& model,
   const Spread rate = tokens_per_second(row.samples);
   const Use use = use_of(row);
   const auto n_tokens = static_cast<double>(test.n_tokens());
-  const std::string_view kv_type = kv_type_name(model.kv_type);
   return {{"build_commit", commit},
           {"cpu_info", cpu},
           {"backends", "CPU"},
@@ -123,8 +122,8 @@ Json row_json(const BenchedModel& model,
           {"n_batch", model.chunk},
           {"n_ubatch", model.chunk},
           {"n_threads", model.n_threads},
-          {"type_k", kv_type},
-          {"type_v", kv_type},
+          {"type_k", kv_type_name(model.kv_type.k)},
+          {"type_v", kv_type_name(model.kv_type.v)},
           {"flash_attn", model.flash_attention},
           {"n_prompt", test.n_prompt},
           {"n_gen", test.n_gen},
@@ -159,7 +158,7 @@ std::string model_table(const BenchResult& result) {
   std::string text = fmt::format("\n{}, {:.1f} MB, KV {}: {}\n",
                                  model.type,
                                  static_cast<double>(model.size) * 1e-6,
-                                 kv_type_name(model.kv_type),
+                                 kv_types_name(model.kv_type),
                                  model.filename);
   size_t width = 4;
   for (const BenchRow& row : result.rows) {

@@ -22,7 +22,7 @@ struct BenchedModel {
   int64_t n_params = 0;
   int32_t n_threads = 0;
   int32_t chunk = 0;
-  KVType kv_type = KVType::kF16;
+  KVTypes kv_type;
   bool flash_attention = true;
   int64_t kv_bytes = 0;
   int64_t workspace_bytes = 0;

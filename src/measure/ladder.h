@@ -36,7 +36,7 @@ struct LadderOptions {
 // instruction set only the last bits.
 struct LadderNumbers {
   WeightMode weights = WeightMode::kF32;
-  KVType kv_type = KVType::kF16;
+  KVTypes kv_type;
   AttentionMode attention = AttentionMode::kNaive;
 
   friend auto operator<=>(const LadderNumbers&, const LadderNumbers&) = default;
@@ -65,7 +65,7 @@ struct LadderResult {
   std::vector<std::pair<size_t, std::string>> missing;  // rungs that can't be had here, and why
   std::map<RungSet, LadderMeasured> measured;
   std::map<LadderNumbers, Quality> quality;
-  std::map<KVType, double> kv_bytes_per_token;
+  std::map<KVTypes, double> kv_bytes_per_token;
   std::map<WeightMode, int64_t> weight_bytes;
   int32_t n_rounds = 0;  // that all settings ran in
   double seconds = 0;    // that the ladder took, those that it was resumed from included

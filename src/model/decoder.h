@@ -22,7 +22,7 @@ struct DecoderOptions {
   int32_t max_tokens = 512;  // most tokens of a batch
   int32_t max_logits = 1;    // most positions of a batch that get logits
   int32_t context = 8192;    // most positions of a sequence
-  KVType kv_type = KVType::kF16;
+  KVTypes kv_type;
   AttentionMode attention = AttentionMode::kFlash;
   int32_t n_layers = 0;  // only the first so many, then the last norm and the head; 0: all
 };

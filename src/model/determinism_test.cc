@@ -26,7 +26,7 @@ class Determinism : public ::testing::TestWithParam<std::tuple<Golden, WeightMod
     tokens_ = random_tokens(vocab(), kTokens, 7);
   }
 
-  static RigOptions options(Isa isa, KVType kv_type = KVType::kF16) {
+  static RigOptions options(Isa isa, KVTypes kv_type = KVType::kF16) {
     return {.isa = isa, .kv_type = kv_type, .context = kContext, .n_sequences = 4};
   }
   // Alone, one thread, in one go.
@@ -47,7 +47,12 @@ constexpr Split kSplits[] = {{1, 1}, {1, 7}, {1, 64}, {2, 7}, {2, 64}, {2, kToke
 
 TEST_P(Determinism, ChunksThreadsAndBlocks) {
   for (Isa isa : supported_isas()) {
-    for (KVType kv_type : {KVType::kF16, KVType::kF32, KVType::kBF16, KVType::kInt8}) {
+    for (KVTypes kv_type : {KVTypes(KVType::kF16),
+                            KVTypes(KVType::kF32),
+                            KVTypes(KVType::kBF16),
+                            KVTypes(KVType::kInt8),
+                            KVTypes(KVType::kInt4),
+                            KVTypes(KVType::kInt8, KVType::kInt4)}) {
       const RigOptions plain = options(isa, kv_type);
       const std::vector<float> expected = baseline(plain);
       for (const Split& split : kSplits) {

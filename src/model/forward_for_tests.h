@@ -45,7 +45,7 @@ inline TokenId argmax(std::span<const float> logits) {
 struct RigOptions {
   Isa isa = Isa::kRef;
   int32_t n_threads = 1;
-  KVType kv_type = KVType::kF32;
+  KVTypes kv_type = KVType::kF32;
   AttentionMode attention = AttentionMode::kFlash;
   int32_t context = 128;
   int32_t n_sequences = 1;   // blocks for so many full contexts

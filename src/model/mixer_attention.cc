@@ -8,6 +8,10 @@
 namespace farthing {
 namespace {
 
+// Segments of few rows with a long past: so many turns for each thread, that none waits long for
+// the other's last one.
+constexpr int64_t kSharedRunsPerThread = 8;
+
 // Where this layer's rope has its angles in a row of ws.angles.
 std::span<const float> angles_of(const ModelSpec& spec,
                                  int32_t rope,
@@ -42,7 +46,8 @@ void store_kv(const Exec& exec,
               Workspace& ws,
               int64_t t) {
   const TokenRow& row = ws.rows[static_cast<size_t>(t)];
-  const size_t type = static_cast<size_t>(kv.type);
+  const StoreKVFn store_k = exec.kernels->store_k[static_cast<size_t>(kv.types.k)];
+  const StoreKVFn store_v = exec.kernels->store_v[static_cast<size_t>(kv.types.v)];
   const BlockId block = row.sequence->blocks[static_cast<size_t>(row.position / kKVBlockTokens)];
   const int64_t block_offset = int64_t{block.v} * kv.store->block_stride();
   const int32_t slot = row.position % kKVBlockTokens;
@@ -50,8 +55,8 @@ void store_kv(const Exec& exec,
     const int64_t offset = int64_t{h} * a.head_dim;
     std::byte* k = kv.store->k_plane(layer, h) + block_offset;
     std::byte* v = kv.store->v_plane(layer, h) + block_offset;
-    exec.kernels->store_k[type](ws.k.row(t) + offset, a.head_dim, k, slot);
-    exec.kernels->store_v[type](ws.v.row(t) + offset, a.head_dim, v, slot);
+    store_k(ws.k.row(t) + offset, a.head_dim, k, slot);
+    store_v(ws.v.row(t) + offset, a.head_dim, v, slot);
   }
 }
 
@@ -65,9 +70,7 @@ struct Mix {
   const KVAccess& kv;
   Workspace& ws;
 
-  const AttentionKernels& kernels() const {
-    return exec.kernels->attention[static_cast<size_t>(kv.type)];
-  }
+  const AttentionKernels& kernels() const { return exec.kernels->attention; }
   const TokenRow& row(int64_t t) const { return ws.rows[static_cast<size_t>(t)]; }
   int32_t n_rows() const { return static_cast<int32_t>(ws.rows.size()); }
 };
@@ -85,6 +88,7 @@ AttentionTask task_for(const Mix& m, int32_t head, int64_t t, int32_t count, flo
       .n_rows = count,
       .n_heads = group,
       .head_dim = a.head_dim,
+      .types = m.kv.types,
       .k_plane = m.kv.store->k_plane(m.layer, head),
       .v_plane = m.kv.store->v_plane(m.layer, head),
       .block_stride = m.kv.store->block_stride(),
@@ -195,13 +199,19 @@ void attend_shared(const Mix& m) {
   const AttentionWorkspace& w = *m.kv.workspace;
   const int64_t unit_floats = m.a.n_heads / m.a.n_kv_heads * attention_part_floats(m.a.head_dim);
   const int64_t n_units = w.shared.back().first_unit + w.shared.back().n_segments;
-  for_tasks(m.exec, n_units, [&](int64_t unit, int64_t thread) {
-    const auto after =
-        std::ranges::upper_bound(w.shared, unit, {}, &AttentionWorkspace::Shared::first_unit);
-    const auto& s = *std::prev(after);
-    m.kernels().segment(task_for(m, s.head, s.row, 1, w.scratch(thread)),
-                        s.first_segment + static_cast<int32_t>(unit - s.first_unit),
-                        w.parts() + unit * unit_floats);
+  // Several in a row, since each fetches the keys of the segment after it.
+  const int64_t in_a_row =
+      std::max<int64_t>(1, n_units / (kSharedRunsPerThread * int64_t{m.exec.team->size()}));
+  for_tasks(m.exec, ceil_div(n_units, in_a_row), [&](int64_t i, int64_t thread) {
+    const int64_t end = std::min(n_units, (i + 1) * in_a_row);
+    for (int64_t unit = i * in_a_row; unit < end; ++unit) {
+      const auto after =
+          std::ranges::upper_bound(w.shared, unit, {}, &AttentionWorkspace::Shared::first_unit);
+      const auto& s = *std::prev(after);
+      m.kernels().segment(task_for(m, s.head, s.row, 1, w.scratch(thread)),
+                          s.first_segment + static_cast<int32_t>(unit - s.first_unit),
+                          w.parts() + unit * unit_floats);
+    }
   });
   for_tasks(m.exec, static_cast<int64_t>(w.shared.size()), [&](int64_t i, int64_t thread) {
     const auto& s = w.shared[static_cast<size_t>(i)];

@@ -14,7 +14,7 @@ namespace farthing {
 
 struct KVAccess {
   const KVStore* store = nullptr;
-  KVType type = KVType::kF16;
+  KVTypes types;
   AttentionMode mode = AttentionMode::kFlash;
   AttentionWorkspace* workspace = nullptr;
 };

@@ -7,11 +7,13 @@
 
 namespace farthing {
 
-std::vector<KVShape> kv_shapes(const ModelSpec& spec, KVType type) {
+std::vector<KVShape> kv_shapes(const ModelSpec& spec, KVTypes types) {
   std::vector<KVShape> shapes;
   for (int32_t i = 0; i < spec.n_layers(); ++i) {
     const AttentionSpec& attention = spec.attention(i);
-    shapes.push_back({attention.n_kv_heads, kv_plane_bytes(type, attention.head_dim)});
+    shapes.push_back({attention.n_kv_heads,
+                      kv_k_plane(types.k, attention.head_dim).bytes,
+                      kv_v_plane(types.v, attention.head_dim).bytes});
   }
   return shapes;
 }

@@ -15,14 +15,14 @@
 
 namespace farthing {
 
-std::vector<KVShape> kv_shapes(const ModelSpec& spec, KVType type);  // one per layer
+std::vector<KVShape> kv_shapes(const ModelSpec& spec, KVTypes types);  // one per layer
 
 struct Model {
   ModelFile file;
   ModelSpec spec;
   Weights weights;
   WeightMode weight_mode = WeightMode::kNative;  // that they were made with
-  std::vector<KVShape> kv_shapes(KVType type) const { return farthing::kv_shapes(spec, type); }
+  std::vector<KVShape> kv_shapes(KVTypes types) const { return farthing::kv_shapes(spec, types); }
   int64_t n_parameters() const;  // values in all tensors of the file
   int64_t tensor_bytes() const;
 };

@@ -4,7 +4,7 @@
 
 namespace farthing {
 
-ModelWork::ModelWork(const Model& model, KVType kv_type) {
+ModelWork::ModelWork(const Model& model, KVTypes kv_types) {
   const TensorView* head = model.file.find("output.weight");
   const TensorView* embedding = model.file.find("token_embd.weight");
   if (head == nullptr) head = embedding;  // tied
@@ -17,7 +17,7 @@ ModelWork::ModelWork(const Model& model, KVType kv_type) {
     (&tensor == head ? head_bytes_ : layer_bytes_) += bytes;
     (&tensor == head ? head_weights_ : layer_weights_) += weights;
   }
-  const std::vector<KVShape> shapes = model.kv_shapes(kv_type);
+  const std::vector<KVShape> shapes = model.kv_shapes(kv_types);
   for (int32_t i = 0; i < model.spec.n_layers(); ++i) {
     const int32_t window = model.spec.attention(i).window;
     auto group = std::ranges::find(kv_, window, &KVGroup::window);

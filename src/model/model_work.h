@@ -28,7 +28,7 @@ struct Work {
 class ModelWork {
  public:
   ModelWork() = default;  // of nothing
-  ModelWork(const Model& model, KVType kv_type);
+  ModelWork(const Model& model, KVTypes kv_types);
 
   // The matrices, for so many tokens, n_logits of which get logits.
   Work of_weights(int32_t n_tokens, int32_t n_logits) const;

@@ -32,7 +32,7 @@ EngineBackend::EngineBackend(const LoadedModel& model,
                                                  model.content_hash,
                                                  static_cast<int>(model.model->weight_mode),
                                                  isa_name(engine.isa()),
-                                                 kv_type_name(options.kv_type),
+                                                 kv_types_name(options.kv_type),
                                                  static_cast<int>(options.attention)));
   info_.context = engine.context();
   info_.vocab_size = model.tokenizer.vocab_size();

@@ -376,7 +376,7 @@ void add_vllm(Families& out, const MetricsView& view) {
             {{{{"block_size", std::to_string(kKVBlockTokens)},
                {"num_gpu_blocks", fmt::format("{:.0f}", blocks)},
                {"num_cpu_blocks", "0"},
-               {"cache_dtype", std::string(kv_type_name(m.kv_type))},
+               {"cache_dtype", kv_types_name(m.kv_type)},
                {"enable_prefix_caching", m.prefix_cache ? "True" : "False"}},
               1}});
 }

@@ -13,11 +13,6 @@ namespace {
 constexpr DType stored_as(KVType type) {
   return type == KVType::kF32 ? DType::kF32 : type == KVType::kF16 ? DType::kF16 : DType::kBF16;
 }
-uint16_t load_scale(const std::byte* plane, int32_t head_dim, int32_t slot) {
-  uint16_t scale;
-  std::memcpy(&scale, plane + kv_scales_at(KVType::kInt8, head_dim) + 2 * slot, sizeof scale);
-  return scale;
-}
 
 // In place, in blocks of hadamard_block(n): the sums of kernels/simd/hadamard.h.
 void hadamard(float* x, int32_t n) {
@@ -35,73 +30,127 @@ void hadamard(float* x, int32_t n) {
   }
 }
 
-// Value i of the transform at `at`, in a slot's own scale.
-void store_int8(const float* head, int32_t head_dim, std::byte* plane, int32_t slot, auto at) {
+// One stored value among others: where its byte is, which half of it (int4), where its scale.
+struct Place {
+  std::byte* value;
+  bool upper;
+  std::byte* scale;
+};
+// Value i of the position in `slot`, of K and of V.
+Place k_place(KVType type, int32_t head_dim, std::byte* plane, int32_t slot, int32_t i) {
+  const KVPlane layout = kv_k_plane(type, head_dim);
+  const int32_t row = i / kv_k_row_channels(type), group = i / kv_scale_channels(type);
+  return {plane + row * layout.row_bytes + slot * kv_value_bytes(type),
+          i % kv_k_row_channels(type) == 1,
+          plane + layout.scales_at + 2 * (group * kKVBlockTokens + slot)};
+}
+Place v_place(KVType type, int32_t head_dim, std::byte* plane, int32_t slot, int32_t i) {
+  const KVPlane layout = kv_v_plane(type, head_dim);
+  const int32_t group = i / kv_scale_channels(type);
+  constexpr int32_t kHalf = kInt4Piece / 2;
+  const bool halves = type == KVType::kInt4;
+  const int64_t at = halves ? i / kInt4Piece * kHalf + i % kHalf : i * kv_value_bytes(type);
+  return {plane + slot * layout.row_bytes + at,
+          halves && i % kInt4Piece >= kHalf,
+          plane + layout.scales_at + 2 * (group * kKVBlockTokens + slot)};
+}
+
+uint16_t scale_of(KVType type, const float* x, int32_t n) {
+  float far = 0;  // the value farthest from 0
+  for (int32_t i = 0; i < n; ++i) {
+    if (!std::isfinite(x[i])) return 0x7e00;
+    const float a = std::fabs(x[i]), b = std::fabs(far);
+    if (a > b || (a == b && x[i] > far)) far = x[i];
+  }
+  if (type == KVType::kInt4) return f32_to_f16(far / -8);
+  const uint16_t scale = f32_to_f16(std::fabs(far) / 127);
+  return static_cast<uint16_t>(scale + (f16_to_f32(scale) < std::fabs(far) / 127 ? 1 : 0));
+}
+int8_t quantised(KVType type, float x, float scale) {
+  if (scale == 0 || std::isnan(scale)) return 0;
+  const bool int8 = type == KVType::kInt8;
+  return static_cast<int8_t>(
+      std::nearbyint(std::clamp(x * (1 / scale), int8 ? -127.0f : -8.0f, int8 ? 127.0f : 7.0f)));
+}
+// The head, each value in the place that `place` gives for it.
+void store_scaled(KVType type, const float* head, int32_t head_dim, auto place) {
   std::array<float, kMaxHeadDim> x;
   std::copy_n(head, head_dim, x.begin());
   hadamard(x.data(), head_dim);
-  float amax = 0;
-  for (int32_t i = 0; i < head_dim; ++i)
-    amax = std::isfinite(x[i]) ? std::max(amax, std::fabs(x[i])) : NAN;
-  uint16_t scale = std::isnan(amax) ? 0x7e00 : f32_to_f16(amax / 127);
-  if (f16_to_f32(scale) < amax / 127) ++scale;
-  std::memcpy(plane + kv_scales_at(KVType::kInt8, head_dim) + 2 * slot, &scale, sizeof scale);
-  const float inverse = scale == 0 || std::isnan(amax) ? 0 : 1 / f16_to_f32(scale);
-  for (int32_t i = 0; i < head_dim; ++i) {
-    const float q = inverse == 0 ? 0 : std::clamp(x[i] * inverse, -127.0f, 127.0f);
-    plane[at(i)] = static_cast<std::byte>(static_cast<int8_t>(std::nearbyint(q)));
+  for (int32_t c = 0; c < head_dim; c += kv_scale_channels(type)) {
+    const int32_t n = std::min(kv_scale_channels(type), head_dim - c);
+    const uint16_t scale = scale_of(type, x.data() + c, n);
+    std::memcpy(place(c).scale, &scale, sizeof scale);
+    for (int32_t i = c; i < c + n; ++i) {
+      const int8_t q = quantised(type, x[i], f16_to_f32(scale));
+      const Place there = place(i);
+      if (type == KVType::kInt8) {
+        *there.value = static_cast<std::byte>(q);
+      } else {
+        const std::byte keep = *there.value & std::byte(there.upper ? 0x0f : 0xf0);
+        *there.value = keep | static_cast<std::byte>((q + 8) << (there.upper ? 4 : 0));
+      }
+    }
   }
 }
 
 template <KVType kType>
 void store_k(const float* x, int32_t head_dim, std::byte* plane, int32_t slot) {
-  const auto at = [&](int64_t i) { return i * kKVBlockTokens + slot; };
-  if constexpr (kType == KVType::kInt8) return store_int8(x, head_dim, plane, slot, at);
-  for (int64_t i = 0; i < head_dim; ++i) {
-    format_of(stored_as(kType)).encode(x + i, plane + at(i) * kv_value_bytes(kType), 1);
+  const auto place = [&](int32_t i) { return k_place(kType, head_dim, plane, slot, i); };
+  if constexpr (kv_is_scaled(kType)) {
+    // What fills the last row up.
+    if (kType == KVType::kInt4 && head_dim % 2 != 0) *place(head_dim - 1).value = std::byte{0x80};
+    store_scaled(kType, x, head_dim, place);
+  } else {
+    for (int32_t i = 0; i < head_dim; ++i)
+      format_of(stored_as(kType)).encode(x + i, place(i).value, 1);
   }
 }
 template <KVType kType>
 void store_v(const float* x, int32_t head_dim, std::byte* plane, int32_t slot) {
-  const int64_t first = int64_t{slot} * head_dim;
-  if constexpr (kType == KVType::kInt8)
-    return store_int8(x, head_dim, plane, slot, [&](int64_t i) { return first + i; });
-  format_of(stored_as(kType)).encode(x, plane + first * kv_value_bytes(kType), head_dim);
+  const auto place = [&](int32_t i) { return v_place(kType, head_dim, plane, slot, i); };
+  if constexpr (kv_is_scaled(kType)) {
+    if (kType == KVType::kInt4)
+      std::fill_n(place(0).value, kv_v_plane(kType, head_dim).row_bytes, std::byte{0x88});
+    store_scaled(kType, x, head_dim, place);
+  } else {
+    format_of(stored_as(kType)).encode(x, place(0).value, head_dim);
+  }
 }
 
-// Value `at` of a plane, of a position in `slot`.
-template <KVType kType>
-float load_value(const std::byte* plane, int32_t head_dim, int32_t slot, int64_t at) {
+float load_value(KVType type, Place place) {
   float x;
-  if constexpr (kType == KVType::kInt8) {
-    x = static_cast<float>(static_cast<int8_t>(plane[at])) *
-        f16_to_f32(load_scale(plane, head_dim, slot));
-  } else {
-    format_of(stored_as(kType)).decode(plane + at * kv_value_bytes(kType), &x, 1);
+  if (!kv_is_scaled(type)) {
+    format_of(stored_as(type)).decode(place.value, &x, 1);
+    return x;
   }
-  return x;
+  uint16_t scale;
+  std::memcpy(&scale, place.scale, sizeof scale);
+  const auto byte = static_cast<uint8_t>(*place.value);
+  const int q = type == KVType::kInt8 ? static_cast<int8_t>(byte)
+                                      : (byte >> (place.upper ? 4 : 0) & 15) - 8;
+  return static_cast<float>(q) * f16_to_f32(scale);
+}
+// The plane of position p; only read.
+std::byte* plane_of(const AttentionTask& task, const std::byte* first, int32_t p) {
+  return const_cast<std::byte*>(first) +
+         int64_t{task.blocks[p / kKVBlockTokens].v} * task.block_stride;
 }
 // Value i of position p, of K or V.
-template <KVType kType>
 float load_k(const AttentionTask& task, int32_t p, int32_t i) {
-  const std::byte* block =
-      task.k_plane + int64_t{task.blocks[p / kKVBlockTokens].v} * task.block_stride;
-  const int32_t slot = p % kKVBlockTokens;
-  return load_value<kType>(block, task.head_dim, slot, int64_t{i} * kKVBlockTokens + slot);
+  std::byte* plane = plane_of(task, task.k_plane, p);
+  return load_value(task.types.k,
+                    k_place(task.types.k, task.head_dim, plane, p % kKVBlockTokens, i));
 }
-template <KVType kType>
-void load_v(const AttentionTask& task, int32_t p, float* out) {
-  const std::byte* block =
-      task.v_plane + int64_t{task.blocks[p / kKVBlockTokens].v} * task.block_stride;
-  const int32_t slot = p % kKVBlockTokens;
-  for (int32_t i = 0; i < task.head_dim; ++i)
-    out[i] = load_value<kType>(block, task.head_dim, slot, int64_t{slot} * task.head_dim + i);
+float load_v(const AttentionTask& task, int32_t p, int32_t i) {
+  std::byte* plane = plane_of(task, task.v_plane, p);
+  return load_value(task.types.v,
+                    v_place(task.types.v, task.head_dim, plane, p % kKVBlockTokens, i));
 }
 
-template <KVType kType>
 float score(const AttentionTask& task, const float* q, int32_t p) {
   float sum = 0;
-  for (int32_t i = 0; i < task.head_dim; ++i) sum += q[i] * load_k<kType>(task, p, i);
+  for (int32_t i = 0; i < task.head_dim; ++i) sum += q[i] * load_k(task, p, i);
   const float s = sum * task.scale;
   return task.softcap > 0 ? task.softcap * std::tanh(s / task.softcap) : s;
 }
@@ -126,7 +175,6 @@ void for_queries(const AttentionTask& task, Fn fn) {
 }
 
 // The part of positions [first, last]; `scores` has room for them.
-template <KVType kType>
 void attend(const AttentionTask& task,
             const float* q,
             int32_t first,
@@ -134,35 +182,32 @@ void attend(const AttentionTask& task,
             float* scores,
             float* part) {
   std::array<float, kMaxHeadDim> transformed;
-  if constexpr (kType == KVType::kInt8) {
+  if (kv_is_scaled(task.types.k)) {
     std::copy_n(q, task.head_dim, transformed.begin());
     hadamard(transformed.data(), task.head_dim);
     q = transformed.data();
   }
   float highest = -std::numeric_limits<float>::infinity();
   for (int32_t p = first; p <= last; ++p) {
-    scores[p - first] = score<kType>(task, q, p);
+    scores[p - first] = score(task, q, p);
     highest = std::max(highest, scores[p - first]);
   }
   float total = 0;
   float* sums = part + kPartHeader;
   std::fill_n(sums, task.head_dim, 0.0f);
-  std::array<float, kMaxHeadDim> v;
   for (int32_t p = first; p <= last; ++p) {
     const float weight = std::exp(scores[p - first] - highest);
     total += weight;
-    load_v<kType>(task, p, v.data());
-    for (int32_t i = 0; i < task.head_dim; ++i) sums[i] += weight * v[i];
+    for (int32_t i = 0; i < task.head_dim; ++i) sums[i] += weight * load_v(task, p, i);
   }
   part[0] = highest;
   part[1] = total;
 }
 
-template <KVType kType>
 void attend_segment(const AttentionTask& task, const Query& query, int32_t segment, float* part) {
   std::array<float, kAttentionSegment> scores;
   const int32_t start = segment * kAttentionSegment;
-  attend<kType>(task,
+  attend(task,
                 query.q,
                 std::max(query.begin, start),
                 std::min(query.position, start + kAttentionSegment - 1),
@@ -181,15 +226,13 @@ void merge_part(int32_t head_dim, const float* part, float* sum) {
   }
 }
 
-template <KVType kType>
-void write(int32_t head_dim, const float* sum, float* out) {
-  for (int32_t i = 0; i < head_dim; ++i) out[i] = sum[kPartHeader + i] / sum[1];
-  if constexpr (kType == KVType::kInt8) hadamard(out, head_dim);
+void write(const AttentionTask& task, const float* sum, float* out) {
+  for (int32_t i = 0; i < task.head_dim; ++i) out[i] = sum[kPartHeader + i] / sum[1];
+  if (kv_is_scaled(task.types.v)) hadamard(out, task.head_dim);
 }
 
 using Part = std::array<float, attention_part_floats(kMaxHeadDim)>;
 
-template <KVType kType>
 void rows(const AttentionTask& task) {
   int64_t known_offset = 0;  // of this query in task.known
   for_queries(task, [&](const Query& query) {
@@ -200,7 +243,7 @@ void rows(const AttentionTask& task) {
                     attention_part_floats(task.head_dim),
                     out);
       } else {
-        attend_segment<kType>(task, query, s, out);
+        attend_segment(task, query, s, out);
       }
     };
     const int32_t first = query.begin / kAttentionSegment;
@@ -209,20 +252,18 @@ void rows(const AttentionTask& task) {
       part_of(s, part.data());
       merge_part(task.head_dim, part.data(), sum.data());
     }
-    write<kType>(task.head_dim, sum.data(), query.out);
+    write(task, sum.data(), query.out);
     known_offset += attention_part_floats(task.head_dim);
   });
 }
 
-template <KVType kType>
 void segment(const AttentionTask& task, int32_t segment, float* part) {
   for_queries(task, [&](const Query& query) {
-    attend_segment<kType>(task, query, segment, part);
+    attend_segment(task, query, segment, part);
     part += attention_part_floats(task.head_dim);
   });
 }
 
-template <KVType kType>
 void merge(const AttentionTask& task, const float* parts, int32_t n_segments) {
   const int64_t size = attention_part_floats(task.head_dim);
   for_queries(task, [&](const Query& query) {
@@ -231,43 +272,41 @@ void merge(const AttentionTask& task, const float* parts, int32_t n_segments) {
     for (int32_t s = 1; s < n_segments; ++s) {
       merge_part(task.head_dim, parts + s * task.n_heads * size, sum.data());
     }
-    write<kType>(task.head_dim, sum.data(), query.out);
+    write(task, sum.data(), query.out);
     parts += size;
   });
 }
 
-template <KVType kType>
 void naive(const AttentionTask& task) {
   for_queries(task, [&](const Query& query) {
     Part sum;
-    attend<kType>(task, query.q, query.begin, query.position, task.scratch, sum.data());
-    write<kType>(task.head_dim, sum.data(), query.out);
+    attend(task, query.q, query.begin, query.position, task.scratch, sum.data());
+    write(task, sum.data(), query.out);
   });
 }
-
-template <KVType kType>
-constexpr AttentionKernels kKernels = {rows<kType>, segment<kType>, merge<kType>, naive<kType>};
 
 }  // namespace
 
 StoreKVFn ref_store_k(KVType type) {
-  static constexpr std::array<StoreKVFn, kKVTypeCount> kTable = {
-      store_k<KVType::kF32>, store_k<KVType::kF16>, store_k<KVType::kBF16>, store_k<KVType::kInt8>};
+  static constexpr std::array<StoreKVFn, kKVTypeCount> kTable = {store_k<KVType::kF32>,
+                                                                 store_k<KVType::kF16>,
+                                                                 store_k<KVType::kBF16>,
+                                                                 store_k<KVType::kInt8>,
+                                                                 store_k<KVType::kInt4>};
   return kTable[static_cast<size_t>(type)];
 }
 
 StoreKVFn ref_store_v(KVType type) {
-  static constexpr std::array<StoreKVFn, kKVTypeCount> kTable = {
-      store_v<KVType::kF32>, store_v<KVType::kF16>, store_v<KVType::kBF16>, store_v<KVType::kInt8>};
+  static constexpr std::array<StoreKVFn, kKVTypeCount> kTable = {store_v<KVType::kF32>,
+                                                                 store_v<KVType::kF16>,
+                                                                 store_v<KVType::kBF16>,
+                                                                 store_v<KVType::kInt8>,
+                                                                 store_v<KVType::kInt4>};
   return kTable[static_cast<size_t>(type)];
 }
 
-AttentionKernels ref_attention(KVType type) {
-  static constexpr std::array<AttentionKernels, kKVTypeCount> kTable = {kKernels<KVType::kF32>,
-                                                                        kKernels<KVType::kF16>,
-                                                                        kKernels<KVType::kBF16>,
-                                                                        kKernels<KVType::kInt8>};
-  return kTable[static_cast<size_t>(type)];
+AttentionKernels ref_attention() {
+  return {rows, segment, merge, naive};
 }
 
 }  // namespace farthing

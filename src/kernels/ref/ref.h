@@ -16,7 +16,7 @@ void ref_pack_q8_32(const float* x, int64_t cols, std::byte* out, int64_t group_
 // attention.cc
 StoreKVFn ref_store_k(KVType type);
 StoreKVFn ref_store_v(KVType type);
-AttentionKernels ref_attention(KVType type);
+AttentionKernels ref_attention();
 
 // rows.cc
 void ref_rms_norm(const float* x, const float* gain, int64_t n, float eps, float* out);

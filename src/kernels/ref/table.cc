@@ -12,12 +12,12 @@ KernelTable make_table() {
     table.matmul[i] = ref_matmul(f.type);
   }
   table.pack_q8_32 = ref_pack_q8_32;
-  for (KVType type : {KVType::kF32, KVType::kF16, KVType::kBF16, KVType::kInt8}) {
+  for (KVType type : kKVTypes) {
     const size_t i = static_cast<size_t>(type);
     table.store_k[i] = ref_store_k(type);
     table.store_v[i] = ref_store_v(type);
-    table.attention[i] = ref_attention(type);
   }
+  table.attention = ref_attention();
   table.rope = ref_rope;
   table.rms_norm = ref_rms_norm;
   table.silu_mul = ref_silu_mul;

@@ -21,12 +21,24 @@ struct AttentionTiles {
   template <KVType kType>
   static constexpr int64_t kBytes = kv_value_bytes(kType);
 
-  template <KVType kType>
+  // A vector of values; with int4, of the lower or the upper (kHalf) halves of bytes.
+  template <KVType kType, int kHalf = 0>
   FARTHING_SIMD F load_values(const std::byte* p) {
     if constexpr (kType == KVType::kF32) return V::load(reinterpret_cast<const float*>(p));
     if constexpr (kType == KVType::kF16) return V::load_f16(p);
     if constexpr (kType == KVType::kBF16) return V::load_bf16(p);
     if constexpr (kType == KVType::kInt8) return V::load_int8(p);
+    if constexpr (kType == KVType::kInt4) return V::template load_int4<kHalf>(p);
+  }
+  // The one at channel c of a row of V.
+  template <KVType kType>
+  FARTHING_SIMD F load_channels(const std::byte* row, int32_t c) {
+    if constexpr (kType == KVType::kInt4) {
+      const std::byte* piece = row + c / kInt4Piece * (kInt4Piece / 2) + c % (kInt4Piece / 2);
+      if (c % kInt4Piece < kInt4Piece / 2) return load_values<kType, 0>(piece);
+      return load_values<kType, 1>(piece);
+    }
+    return load_values<kType>(row + c * kBytes<kType>);
   }
   template <int64_t kCount>
   FARTHING_SIMD void prefetch(const std::byte* p) {
@@ -39,46 +51,68 @@ struct AttentionTiles {
     if (offset % 64 == 0) _mm_prefetch(p + offset, _MM_HINT_T0);
   }
 
-  // x[j][slot] *= scale of the slot, for the block's positions.
-  FARTHING_SIMD void rescale(int32_t n_queries, const std::byte* scales, float* x) {
+  // out[j][slot] = x[j][slot] * scale of the slot, for the block's positions.
+  FARTHING_SIMD void scale(int32_t n_queries, const float* x, const std::byte* scales, float* out) {
 #pragma GCC unroll 4
     for (int32_t at = 0; at < kKVBlockTokens; at += kLanes) {
       const F scale = V::load_f16(scales + 2 * at);
       for (int32_t j = 0; j < n_queries; ++j) {
-        float* const there = x + j * kScoreStride + at;
-        V::store(there, V::mul(V::load(there), scale));
+        const int32_t there = j * kScoreStride + at;
+        V::store(out + there, V::mul(V::load(x + there), scale));
       }
     }
   }
 
   // ---- scores ----
 
-  // scores[j] = sum over d of q[d][j] * k[d] for the block's positions. `ahead`: the plane that
-  // comes next.
+  // scores[j] = sum over d of q[d][j] * k[d] for the block's positions, times their scales if there
+  // are any, added to what is there if `more`. `ahead`: the plane that comes next.
   template <KVType kType, int32_t kQueries>
-  static void dots(
-      const float* q, const std::byte* k, int32_t head_dim, float* scores, const std::byte* ahead) {
+  static void dots(const float* q,
+                   const std::byte* k,
+                   int32_t channels,
+                   const std::byte* scales,
+                   bool more,
+                   float* scores,
+                   const std::byte* ahead) {
+    constexpr int32_t kStep = kv_k_row_channels(kType);
     constexpr int64_t kRow = kKVBlockTokens * kBytes<kType>;
     for (int32_t at = 0; at < kKVBlockTokens; at += 2 * kLanes) {
       F sum[kQueries][2];
 #pragma GCC unroll 8
       for (int32_t j = 0; j < kQueries; ++j) sum[j][0] = sum[j][1] = V::zero_f();
       const std::byte* row = k + at * kBytes<kType>;
-      for (int32_t d = 0; d < head_dim; ++d, row += kRow) {
-        if (at == 0 && (kRow >= 64 || d % 2 == 0)) prefetch<kRow>(ahead + d * kRow);
-        const F low = load_values<kType>(row);
-        const F high = load_values<kType>(row + kLanes * kBytes<kType>);
+      const auto add = [&](const float* of, F low, F high) {
 #pragma GCC unroll 8
         for (int32_t j = 0; j < kQueries; ++j) {
-          const F x = V::set1_f(q[int64_t{d} * kGroup + j]);
+          const F x = V::set1_f(of[j]);
           sum[j][0] = V::fma(x, low, sum[j][0]);
           sum[j][1] = V::fma(x, high, sum[j][1]);
         }
+      };
+      for (int32_t d = 0; d < channels; d += kStep, row += kRow) {
+        const int32_t r = d / kStep;
+        if (at == 0 && (kRow >= 64 || r % 2 == 0)) prefetch<kRow>(ahead + r * kRow);
+        const float* of = q + int64_t{d} * kGroup;
+        const std::byte* upper = row + kLanes * kBytes<kType>;
+        add(of, load_values<kType>(row), load_values<kType>(upper));
+        if constexpr (kStep == 2)
+          add(of + kGroup, load_values<kType, 1>(row), load_values<kType, 1>(upper));
       }
+#pragma GCC unroll 2
+      for (int32_t i = 0; i < 2; ++i) {
+        float* const out = scores + at + i * kLanes;
+        if (scales == nullptr) {
 #pragma GCC unroll 8
-      for (int32_t j = 0; j < kQueries; ++j) {
-        V::store(scores + j * kScoreStride + at, sum[j][0]);
-        V::store(scores + j * kScoreStride + at + kLanes, sum[j][1]);
+          for (int32_t j = 0; j < kQueries; ++j) V::store(out + j * kScoreStride, sum[j][i]);
+          continue;
+        }
+        const F scale = V::load_f16(scales + 2 * (at + i * kLanes));
+#pragma GCC unroll 8
+        for (int32_t j = 0; j < kQueries; ++j) {
+          const F before = more ? V::load(out + j * kScoreStride) : V::zero_f();
+          V::store(out + j * kScoreStride, V::fma(sum[j][i], scale, before));
+        }
       }
     }
   }
@@ -86,12 +120,15 @@ struct AttentionTiles {
   FARTHING_SIMD void dots_of(int32_t n_queries,
                              const float* q,
                              const std::byte* k,
-                             int32_t head_dim,
+                             int32_t channels,
+                             const std::byte* scales,
+                             bool more,
                              float* scores,
                              const std::byte* ahead) {
-    if (n_queries == kQueries) return dots<kType, kQueries>(q, k, head_dim, scores, ahead);
+    if (n_queries == kQueries)
+      return dots<kType, kQueries>(q, k, channels, scales, more, scores, ahead);
     if constexpr (kQueries > 1) {
-      dots_of<kType, kQueries - 1>(n_queries, q, k, head_dim, scores, ahead);
+      dots_of<kType, kQueries - 1>(n_queries, q, k, channels, scales, more, scores, ahead);
     }
   }
 
@@ -118,15 +155,16 @@ struct AttentionTiles {
 #pragma GCC unroll 4
       for (int32_t i = 0; i < kVectors; ++i)
         sum[j][i] = V::load(out + j * out_stride + column + i * kLanes);
-    const int64_t offset = column * kBytes<kType> + from * v.row_bytes;
+    const int64_t offset = from * v.row_bytes;
     const std::byte* row = v.rows + offset;
-    const std::byte* ahead = v.ahead + offset;
+    const std::byte* ahead =
+        v.ahead + offset + (kType == KVType::kInt4 ? column / 2 : column * kBytes<kType>);
     for (int32_t slot = from; slot < end; ++slot, row += v.row_bytes, ahead += v.row_bytes) {
       prefetch<kVectors * kLanes * kBytes<kType>>(ahead);
       F values[kVectors];
 #pragma GCC unroll 4
       for (int32_t i = 0; i < kVectors; ++i)
-        values[i] = load_values<kType>(row + i * kLanes * kBytes<kType>);
+        values[i] = load_channels<kType>(row, column + i * kLanes);
 #pragma GCC unroll 8
       for (int32_t j = 0; j < kQueries; ++j) {
         const F weight = V::set1_f(weights[j * kScoreStride + slot]);
@@ -176,10 +214,17 @@ struct AttentionTiles {
   // ---- one block in f32, which many queries then read from L1 ----
 
   template <KVType kType>
-  static void widen(const std::byte* k, int64_t n, const std::byte* ahead, float* out) {
-    for (int64_t i = 0; i < n; i += kLanes) {  // n is a multiple of kKVBlockTokens
-      prefetch_line(ahead, i * kBytes<kType>);
-      V::store(out + i, load_values<kType>(k + i * kBytes<kType>));
+  static void widen(const std::byte* k, int64_t bytes, const std::byte* ahead, float* out) {
+    constexpr int64_t kRow = kKVBlockTokens * kBytes<kType>;
+    for (int64_t row = 0; row < bytes; row += kRow) {
+      for (int32_t at = 0; at < kKVBlockTokens; at += kLanes) {
+        const std::byte* values = k + row + at * kBytes<kType>;
+        prefetch_line(ahead, row + at * kBytes<kType>);
+        V::store(out + at, load_values<kType>(values));
+        if constexpr (kType == KVType::kInt4)
+          V::store(out + kKVBlockTokens + at, load_values<kType, 1>(values));
+      }
+      out += kKVBlockTokens * kv_k_row_channels(kType);
     }
   }
   // Slots [from, end) of V, rows `columns` apart and zero-padded to that.
@@ -188,12 +233,12 @@ struct AttentionTiles {
     for (int32_t slot = from; slot < end; ++slot) {
       const std::byte* row = v.rows + slot * v.row_bytes;
       float* to = out + int64_t{slot} * v.columns;
+      for (int64_t at = 0; at < v.row_bytes; at += 64)
+        _mm_prefetch(v.ahead + slot * v.row_bytes + at, _MM_HINT_T0);
       int32_t i = 0;
-      for (; i + kLanes <= head_dim; i += kLanes) {
-        prefetch_line(v.ahead, slot * v.row_bytes + i * kBytes<kType>);
-        V::store(to + i, load_values<kType>(row + i * kBytes<kType>));
-      }
-      if (i < head_dim) {
+      const int32_t there = kType == KVType::kInt4 ? v.columns : head_dim;  // int4 has the padding
+      for (; i + kLanes <= there; i += kLanes) V::store(to + i, load_channels<kType>(row, i));
+      if (i < there) {
         alignas(64) std::byte tail[64] = {};
         std::memcpy(
             tail, row + i * kBytes<kType>, static_cast<size_t>((head_dim - i) * kBytes<kType>));

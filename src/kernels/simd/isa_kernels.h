@@ -17,7 +17,7 @@ struct RowFns {
   void (*pack_q8_32)(const float* x, int64_t cols, std::byte* out, int64_t group_stride);
   StoreKVFn store_k[kKVTypeCount];
   StoreKVFn store_v[kKVTypeCount];
-  AttentionKernels attention[kKVTypeCount];
+  AttentionKernels attention;
   void (*rope)(const float* cos, const float* sin, int64_t n_pairs, bool adjacent, float* x);
   void (*rms_norm)(const float* x, const float* gain, int64_t n, float eps, float* out);
   void (*silu_mul)(const float* gate, const float* up, int64_t n, float* out);

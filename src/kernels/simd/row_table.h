@@ -3,6 +3,7 @@
 
 #include "kernels/simd/attention.h"
 #include "kernels/simd/isa_kernels.h"
+#include "kernels/simd/kv_quantise.h"
 #include "kernels/simd/rows.h"
 
 namespace farthing {
@@ -15,15 +16,14 @@ struct RowTable {
       .store_k = {RowKernels<V>::template store_column<uint32_t, RowKernels<V>::store_f32>,
                   RowKernels<V>::template store_column<uint16_t, RowKernels<V>::store_f16>,
                   RowKernels<V>::template store_column<uint16_t, RowKernels<V>::store_bf16>,
-                  RowKernels<V>::store_k_int8},
+                  KVQuantise<V, KVType::kInt8>::store_k,
+                  KVQuantise<V, KVType::kInt4>::store_k},
       .store_v = {RowKernels<V>::template store_row<4, RowKernels<V>::store_f32>,
                   RowKernels<V>::template store_row<2, RowKernels<V>::store_f16>,
                   RowKernels<V>::template store_row<2, RowKernels<V>::store_bf16>,
-                  RowKernels<V>::store_v_int8},
-      .attention = {Attention<V, KVType::kF32>::kFns,
-                    Attention<V, KVType::kF16>::kFns,
-                    Attention<V, KVType::kBF16>::kFns,
-                    Attention<V, KVType::kInt8>::kFns},
+                  KVQuantise<V, KVType::kInt8>::store_v,
+                  KVQuantise<V, KVType::kInt4>::store_v},
+      .attention = Attention<V>::kFns,
       .rope = RowKernels<V>::rope,
       .rms_norm = RowKernels<V>::rms_norm,
       .silu_mul = RowKernels<V>::silu_mul,

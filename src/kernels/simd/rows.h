@@ -3,12 +3,10 @@
 
 #include <cstring>
 
-#include "base/half.h"
 #include "core/block_table.h"
 #include "kernels/act.h"
 #include "kernels/attention_task.h"
 #include "kernels/simd/exp.h"
-#include "kernels/simd/hadamard.h"
 
 namespace farthing {
 namespace {
@@ -114,53 +112,6 @@ struct RowKernels {
                     sizeof(Bits));
       }
     }
-  }
-  // The transform of n <= kMaxHeadDim values, with one scale for all, which comes back; a row with
-  // an infinity or NaN gets NaN.
-  static uint16_t quantise(const float* head, int32_t n, int8_t* out) {
-    alignas(64) float x[kMaxHeadDim];
-    std::memcpy(x, head, static_cast<size_t>(n) * sizeof(float));
-    hadamard<V>(x, n);
-    const I magnitude = V::set1(0x7fffffff);
-    I largest = V::zero();
-    for_vectors(n, [&](auto load, auto) {
-      largest = V::max_unsigned(largest, V::bit_and(V::as_int(load(x)), magnitude));
-    });
-    const uint32_t bits = V::largest_unsigned(largest);
-    if (bits >= 0x7f800000u) {
-      std::memset(out, 0, static_cast<size_t>(n));
-      return 0x7e00;
-    }
-    float amax;
-    std::memcpy(&amax, &bits, sizeof amax);
-    uint16_t scale = f32_to_f16(amax / 127);
-    if (f16_to_f32(scale) < amax / 127) ++scale;
-    const F inverse = V::set1_f(scale == 0 ? 0 : 1 / f16_to_f32(scale));
-    int32_t i = 0;
-    const auto quantised = [&](F v) {
-      const F scaled = V::mul(v, inverse);
-      return V::round_to_int(V::min(V::max(scaled, V::set1_f(-127)), V::set1_f(127)));
-    };
-    for (; i + kLanes <= n; i += kLanes) V::store_low_bytes(out + i, quantised(V::load(x + i)));
-    if (i < n) {
-      alignas(64) int8_t tail[kLanes];
-      V::store_low_bytes(tail, quantised(V::load(x + i, V::first_lanes(n - i))));
-      std::memcpy(out + i, tail, static_cast<size_t>(n - i));
-    }
-    return scale;
-  }
-  static void store_scale(std::byte* plane, int32_t n, int32_t slot, uint16_t scale) {
-    std::memcpy(plane + kv_scales_at(KVType::kInt8, n) + 2 * slot, &scale, sizeof scale);
-  }
-  static void store_v_int8(const float* x, int32_t n, std::byte* plane, int32_t slot) {
-    int8_t* const out = reinterpret_cast<int8_t*>(plane) + int64_t{slot} * n;
-    store_scale(plane, n, slot, quantise(x, n, out));
-  }
-  static void store_k_int8(const float* x, int32_t n, std::byte* plane, int32_t slot) {
-    alignas(64) int8_t values[kMaxHeadDim];
-    store_scale(plane, n, slot, quantise(x, n, values));
-    for (int32_t i = 0; i < n; ++i)
-      std::memcpy(plane + int64_t{i} * kKVBlockTokens + slot, values + i, 1);
   }
   // To nearest, ties to even; NaNs keep their upper bits and become quiet.
   FARTHING_SIMD I to_bf16(F x) {

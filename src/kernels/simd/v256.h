@@ -152,6 +152,12 @@ struct V256 {
   FARTHING_SIMD F load_int8(const void* p) {
     return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadu_si64(p)));
   }
+  template <int kHalf>
+  FARTHING_SIMD F load_int4(const void* p) {
+    const I wide = _mm256_cvtepu8_epi32(_mm_loadu_si64(p));
+    const I half = kHalf == 0 ? bit_and(wide, set1(15)) : shr<4>(wide);
+    return _mm256_cvtepi32_ps(sub(half, set1(8)));
+  }
   FARTHING_SIMD F load_bf16(const void* p) {
     return as_float(
         shl<16>(_mm256_cvtepu16_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p)))));

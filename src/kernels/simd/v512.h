@@ -152,6 +152,14 @@ struct V512 {
     const __m128i bytes = _mm_loadu_si128(static_cast<const __m128i*>(p));
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
   }
+  // Of the lower or the upper (kHalf) halves of bytes, less 8.
+  template <int kHalf>
+  FARTHING_SIMD F load_int4(const void* p) {
+    const __m128i bytes = _mm_loadu_si128(static_cast<const __m128i*>(p));
+    const I wide = _mm512_cvtepu8_epi32(bytes);
+    const F table = _mm512_setr_ps(-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7);
+    return _mm512_permutexvar_ps(kHalf == 0 ? wide : shr<4>(wide), table);
+  }
   FARTHING_SIMD F load_bf16(const void* p) {
     const I wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(static_cast<const __m256i*>(p)));
     return as_float(shl<16>(wide));
