@@ -11,7 +11,7 @@
 #include "econ/business_case.h"
 #include "econ/embedded.h"
 #include "econ/ledger.h"
-#include "measure/http_get.h"
+#include "measure/http_call.h"
 
 namespace farthing {
 namespace {
@@ -164,7 +164,10 @@ Result<EconReport> cost_of_server(const PricesCommand& command, Scenario scenari
     key = key.substr(0, key.find_first_of("\r\n"));
   }
   const std::string path = url.base.empty() || url.base == "/" ? "/metrics" : url.base;
-  const Result<HttpAnswer> answer = http_get({url.host, url.port, ""}, path, key, kServerSeconds);
+  const Result<HttpAnswer> answer = http_get({.url = {url.host, url.port, ""},
+                                              .path = path,
+                                              .api_key = key,
+                                              .timeout_seconds = kServerSeconds});
   if (!answer)
     return no_resource(
         "no server answers at {} ({}): start one with farthing serve --price-per-hour X",

@@ -5,11 +5,13 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/cpu.h"
+#include "base/new_file.h"
 #include "cache/kv_store.h"
 #include "cli/interrupts.h"
 #include "cli/io.h"
@@ -20,6 +22,7 @@
 #include "measure/logits_file.h"
 #include "measure/quality_report.h"
 #include "measure/questions.h"
+#include "measure/served_scorer.h"
 #include "measure/suite.h"
 #include "measure/weights_note.h"
 #include "model/model_work.h"
@@ -31,11 +34,13 @@ struct QualityOptions {
   ScoringOptions scoring;
   std::string reference;
   std::string save_reference;
+  std::string api_key_file;  // of a served model
   WeightMode reference_weights = WeightMode::kNative;
   KVTypes reference_kv_type;
   bool suite = false;
   int32_t n_questions = 50;  // of each task
   uint64_t seed = 1;
+  std::string save_questions;
   bool json = false;
 };
 
@@ -95,12 +100,14 @@ class Reference {
     return reference;
   }
 
-  // kBadInput unless it can say of these windows what the other model does.
+  // Nothing of a saved file.
+  const LoadedModel* model() const { return model_ ? model_->loaded.get() : nullptr; }
+
+  // kBadInput unless it can say of these windows what a model of that many tokens does.
   Status check(const Windows& windows,
-               const LoadedModel& other,
+               int32_t vocab,
                const Text& text,
                const ScoringOptions& options) {
-    const int32_t vocab = other.model->spec.vocab_size;
     const int32_t mine = file_ ? file_->vocab_size() : model_->loaded->model->spec.vocab_size;
     if (mine != vocab)
       return bad_input(
@@ -186,18 +193,79 @@ class Reference {
   std::vector<float> rows_;  // of a window, if it is a model
 };
 
+// What is compared with the reference: a model that runs here, or one behind a server.
+class Subject {
+ public:
+  static Result<Subject> open(const QualityOptions& options, const Reference& reference) {
+    const ModelOptions& model = options.scoring.model;
+    Subject subject;
+    if (!model.model.starts_with("http://")) {
+      FARTHING_TRY(subject.local_, Scorer::open(model.model, model.load, model.engine));
+      subject.loaded_ = subject.local_->loaded.get();
+      return subject;
+    }
+    subject.loaded_ = reference.model();
+    if (!subject.loaded_)
+      return usage_error("--model {}: a served model needs a reference that isn't a saved file",
+                         model.model);
+    LoadTarget target{.url = model.model};
+    while (target.url.ends_with('/')) target.url.pop_back();
+    if (!options.api_key_file.empty()) {
+      FARTHING_TRY(const std::string key, read_file(options.api_key_file, 1 << 16));
+      target.api_key = key.substr(0, key.find_first_of("\r\n"));
+    }
+    FARTHING_TRY(subject.served_, ServedScorer::connect(target, subject.loaded_->tokenizer));
+    return subject;
+  }
+
+  bool is_served() const { return served_.has_value(); }
+  const Tokenizer& tokenizer() const { return loaded_->tokenizer; }
+  int32_t vocab_size() const { return loaded_->model->spec.vocab_size; }
+  CompareWindow compare(const Windows& windows) {
+    return served_ ? compare_by(*served_, windows, vocab_size())
+                   : compare_by(local_->runner, windows, vocab_size());
+  }
+  ScoreTokens scores() {
+    return served_ ? scores_by(*served_) : scores_by(local_->runner, vocab_size());
+  }
+  Json to_json(const std::string& url) const {
+    if (!served_) return local_->to_json();
+    return {{"url", url},
+            {"description", fmt::format("{} at {}", served_->model(), url)},
+            {"tokens_per_second", served_->tokens_per_second()}};
+  }
+
+ private:
+  Subject() = default;
+  std::optional<Scorer> local_;
+  std::optional<ServedScorer> served_;
+  const LoadedModel* loaded_ = nullptr;  // whose tokens they are: its own, or the reference
+};
+
+Status save_questions(std::span<const Question> questions, const std::string& path) {
+  if (path.empty()) return {};
+  std::string lines;
+  for (const Question& question : questions)
+    lines += to_text({{"task", task_name(question.task)},
+                      {"context", question.context},
+                      {"choices", question.choices},
+                      {"right", question.right}}) +
+             "\n";
+  return write_file(path, lines);
+}
+
 // The suite's answers of both, or none if it wasn't asked for.
 Result<std::optional<SuiteScore>> ask_suite(const QualityOptions& options,
                                             const Text& text,
-                                            const Scorer& model,
-                                            const ScoreTokens& model_says,
-                                            const ScoreTokens& reference_says) {
+                                            Subject& model,
+                                            Reference& reference) {
   if (!options.suite) return std::optional<SuiteScore>();
   const ScoringOptions& scoring = options.scoring;
   const std::vector<Question> made =
       make_questions(text.content, options.n_questions, options.seed);
+  FARTHING_TRY_VOID(save_questions(made, options.save_questions));
   FARTHING_TRY(const std::vector<TokenQuestion> questions,
-               encode_questions(made, model.loaded->tokenizer, scoring.model.engine.context));
+               encode_questions(made, model.tokenizer(), scoring.model.engine.context));
   if (questions.empty()) {
     return bad_input(
         "--suite: {} gives no questions that fit --ctx {}: give a longer text, or a larger --ctx",
@@ -206,7 +274,7 @@ Result<std::optional<SuiteScore>> ask_suite(const QualityOptions& options,
   }
   ScoringProgress progress(static_cast<int32_t>(questions.size()), "question");
   FARTHING_TRY(SuiteScore score,
-               measure_suite(questions, model_says, reference_says, [&](int32_t n_done) {
+               measure_suite(questions, model.scores(), reference.scores(), [&](int32_t n_done) {
                  progress.show(n_done, "");
                }));
   return std::optional(std::move(score));
@@ -223,19 +291,17 @@ Status quality(const QualityOptions& options) {
     interrupts.emplace(std::move(taken));
   }
   FARTHING_TRY(Reference reference, Reference::open(options));
-  FARTHING_TRY(Scorer model,
-               Scorer::open(scoring.model.model, scoring.model.load, scoring.model.engine));
-  const int32_t vocab = model.loaded->model->spec.vocab_size;
+  FARTHING_TRY(Subject model, Subject::open(options, reference));
   FARTHING_TRY(const Text text, read_text(scoring.text));
-  FARTHING_TRY(const std::vector<TokenId> tokens, text_tokens(model.loaded->tokenizer, text));
-  FARTHING_TRY(const Windows windows, windows_of(tokens, model.loaded->tokenizer, scoring));
-  FARTHING_TRY_VOID(reference.check(windows, *model.loaded, text, scoring));
+  FARTHING_TRY(const std::vector<TokenId> tokens, text_tokens(model.tokenizer(), text));
+  FARTHING_TRY(const Windows windows, windows_of(tokens, model.tokenizer(), scoring));
+  FARTHING_TRY_VOID(reference.check(windows, model.vocab_size(), text, scoring));
   FARTHING_TRY_VOID(reference.save_to(options.save_reference, windows));
   Result<Quality> measured = Quality();
   {
     ScoringProgress progress(windows.count(), "chunk");
     measured = measure_quality(
-        compare_by(model.runner, windows, vocab),
+        model.compare(windows),
         windows,
         [&](int32_t window) -> Result<std::span<const float>> {
           if (interrupts && interrupts->take()) return Error{ErrorKind::kInterrupted, ""};
@@ -252,13 +318,13 @@ Status quality(const QualityOptions& options) {
   FARTHING_TRY_VOID(reference.finish());
   interrupts.reset();
   QualityReport report{.quality = *std::move(measured),
+                       .kld_at_least = model.is_served(),
                        .n_chunks = windows.count(),
                        .ctx = scoring.model.engine.context,
-                       .model = model.to_json(),
+                       .model = model.to_json(scoring.model.model),
                        .reference = reference.to_json(),
                        .reference_note = reference.note()};
-  FARTHING_TRY(report.suite,
-               ask_suite(options, text, model, scores_by(model.runner, vocab), reference.scores()));
+  FARTHING_TRY(report.suite, ask_suite(options, text, model, reference));
   report.peak_resident_bytes = peak_resident_bytes();
   return write_stdout(options.json ? to_text(quality_json(report), 2) + "\n"
                                    : quality_table(report));
@@ -298,9 +364,17 @@ void add_quality(CLI::App& app, int& exit_code) {
       ->capture_default_str()
       ->check(CLI::Range(1, 10000))
       ->type_name("N");
+  verb->add_option("--save-questions",
+                   options->save_questions,
+                   "Keep the questions of --suite, one JSON object a line")
+      ->type_name("FILE");
   verb->add_option("--seed", options->seed, "Chooses the questions of --suite")
       ->capture_default_str()
       ->type_name("N");
+  verb->get_option("--model")->description(
+      "The model to judge, or http://HOST:PORT of a server that echoes logprobs");
+  verb->add_option("--api-key-file", options->api_key_file, "File whose first line is the API key")
+      ->type_name("FILE");
   verb->add_flag("--json", options->json, "Print one JSON object");
 }
 

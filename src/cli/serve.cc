@@ -261,6 +261,7 @@ Status serve(ServeFlags flags) {
   engine_options.kv_share = kKVShare;
   engine_options.itl_target = flags.itl_target * 1e-3;
   FARTHING_TRY(const std::unique_ptr<Model> draft_model, load_draft_model(flags.model, *model));
+  engine_options.score_prompts = true;
   FARTHING_TRY(const std::unique_ptr<Engine> engine, Engine::start(*model, engine_options));
   logger->info(
       "model={} context={} max_seqs={} threads={} isa={} kv_mib={} workspace_mib={} "

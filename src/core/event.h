@@ -41,6 +41,7 @@ struct TokenEvent {
   RequestId request;
   uint32_t sample = 0;
   TokenId token = 0;
+  bool of_prompt = false;  // Request::score_prompt: not generated, and without text
   std::string
       text;  // whole UTF-8 characters; may be empty while a stop string or character is open
   std::optional<TokenLogprob> logprob;

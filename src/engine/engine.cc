@@ -12,6 +12,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/check.h"
 #include "base/cpu.h"
 #include "draft/model_drafter.h"
 #include "engine/runner.h"
@@ -46,6 +47,10 @@ struct Stream {
 // Drafted tokens of a step, all sequences together.
 constexpr int32_t kMostDrafted = 32;
 
+// Prompt positions of a step that are scored: logits of so many bytes.
+constexpr int64_t kScoredBytes = int64_t{8} << 20;
+constexpr int64_t kMostScored = 32;
+
 // No secret, but nobody outside can guess it.
 uint64_t random_key() {
   std::random_device device;
@@ -59,6 +64,7 @@ struct Active {
   std::vector<Stream> streams;  // by sample
   int32_t n_open = 0;           // samples that haven't ended
   int64_t n_computed = 0;       // tokens, again or not
+  int32_t n_scored = 1;         // of the prompt: the first has nothing before it
   Usage usage;
   Timings timings;
   Timeline timeline;
@@ -108,6 +114,7 @@ struct Engine::Impl {
   std::vector<double> shares;  // of the step's time, by slice
   double plain_seconds = 0;    // what it would have taken without drafts
   // A row of the logits at hand: of a sequence as if the first n_draft of its draft were right.
+  // Below zero: of one that has only so many tokens less, the next of which is scored.
   struct Row {
     const Sequence* sequence;
     int32_t n_draft;
@@ -129,6 +136,7 @@ struct Engine::Impl {
   void step();
   void plan(TimePoint now);
   int32_t best_needed_by(const Sequence& sequence, const Request& request) const;
+  void publish_scored(const Sequence& sequence, int32_t index, Sampled&& scored);
   void choose(const Logits& logits);
   void account(TimePoint began, TimePoint done);
   void count_draft(const Slice& slice, Active& entry, double seconds);
@@ -164,6 +172,12 @@ Result<std::unique_ptr<Engine>> Engine::start(const LoadedModel& model,
   options.max_sequences = std::max(options.max_sequences, 1);
   const int32_t most_drafted = options.speculate == Speculation::kOff ? 0 : kMostDrafted;
   FARTHING_TRY_VOID(impl->check_drafter());
+  const int64_t row_bytes =
+      int64_t{model.model->spec.vocab_size} * static_cast<int64_t>(sizeof(float));
+  const auto most_scored =
+      options.score_prompts
+          ? static_cast<int32_t>(std::clamp<int64_t>(kScoredBytes / row_bytes, 1, kMostScored))
+          : 0;
   const int32_t step_tokens =
       std::max(std::clamp(options.chunk, 1, options.context), options.max_sequences + most_drafted);
   const int64_t one = blocks_for(options.context);
@@ -194,39 +208,41 @@ Result<std::unique_ptr<Engine>> Engine::start(const LoadedModel& model,
                        options.context);
   }
   impl->drafter_bytes = impl->bytes_of_drafter(static_cast<int32_t>(n_blocks));
-  FARTHING_TRY(impl->runner,
-               Runner::create(*model.model,
-                              {.n_threads = options.n_threads,
-                               .isa = options.isa,
-                               .n_blocks = static_cast<int32_t>(n_blocks),
-                               .memory_limit = options.memory_limit,
-                               .beside = impl->drafter_bytes,
-                               .decoder = {.max_tokens = step_tokens,
-                                           .max_logits = options.max_sequences + most_drafted,
-                                           .context = options.context,
-                                           .kv_type = options.kv_type,
-                                           .attention = options.attention}}));
+  FARTHING_TRY(
+      impl->runner,
+      Runner::create(*model.model,
+                     {.n_threads = options.n_threads,
+                      .isa = options.isa,
+                      .n_blocks = static_cast<int32_t>(n_blocks),
+                      .memory_limit = options.memory_limit,
+                      .beside = impl->drafter_bytes,
+                      .decoder = {.max_tokens = step_tokens,
+                                  .max_logits = options.max_sequences + most_drafted + most_scored,
+                                  .context = options.context,
+                                  .kv_type = options.kv_type,
+                                  .attention = options.attention}}));
   impl->pool = std::make_unique<KVPool>(static_cast<int32_t>(n_blocks));
   FARTHING_TRY_VOID(impl->make_drafter(static_cast<int32_t>(n_blocks)));
   if (options.wrap_drafter && impl->drafter)
     impl->drafter = options.wrap_drafter(std::move(impl->drafter));
-  impl->scheduler = std::make_unique<Scheduler>(
-      SchedulerOptions{.context = options.context,
-                       .max_sequences = options.max_sequences,
-                       .max_step_tokens = step_tokens,
-                       .kv_cache = options.kv_cache,
-                       .prefix_cache = options.prefix_cache,
-                       .paged = options.paged,
-                       .batching = options.batching,
-                       .policy = options.policy,
-                       .itl_target = options.itl_target,
-                       .cache_key = random_key(),
-                       .drafts = {.drafter = impl->drafter.get(),
-                                  .most_drafted = most_drafted,
-                                  .draft_tokens = options.draft_tokens}},
-      *impl->pool);
+  impl->scheduler =
+      std::make_unique<Scheduler>(SchedulerOptions{.context = options.context,
+                                                   .max_sequences = options.max_sequences,
+                                                   .max_step_tokens = step_tokens,
+                                                   .kv_cache = options.kv_cache,
+                                                   .prefix_cache = options.prefix_cache,
+                                                   .paged = options.paged,
+                                                   .batching = options.batching,
+                                                   .policy = options.policy,
+                                                   .itl_target = options.itl_target,
+                                                   .cache_key = random_key(),
+                                                   .drafts = {.drafter = impl->drafter.get(),
+                                                              .most_drafted = most_drafted,
+                                                              .draft_tokens = options.draft_tokens},
+                                                   .most_scored = most_scored},
+                                  *impl->pool);
   impl->model_work = ModelWork(*model.model, options.kv_type);
-  const auto most_rows = static_cast<size_t>(options.max_sequences + most_drafted);
+  const auto most_rows = static_cast<size_t>(options.max_sequences + most_drafted + most_scored);
   impl->sampled.resize(most_rows);
   impl->rows.reserve(most_rows);
   impl->picked.reserve(most_rows);
@@ -354,6 +370,9 @@ Status Engine::Impl::validate(const Request& request) const {
   }
   if (request.n < 1 || request.max_tokens < 0)
     return usage_error("n and max_tokens can't be negative");
+  if (request.score_prompt &&
+      (!options.score_prompts || request.n != 1 || request.sampling.logprobs < 0))
+    return usage_error("a scored prompt needs an engine that may, logprobs, and n = 1");
   return {};
 }
 
@@ -572,15 +591,16 @@ std::vector<TokenId> Engine::Impl::tokens_that_end(const Request& request) const
 
 // See Slice::n_best.
 int32_t Engine::Impl::best_needed_by(const Sequence& sequence, const Request& request) const {
-  return sequence.n_generated() < request.min_tokens ? 0 : best_needed(request.sampling);
+  if (request.score_prompt || sequence.n_generated() < request.min_tokens) return 0;
+  return best_needed(request.sampling);
 }
 
 // Chooses a token for every row of logits, all in parallel; rows behind a wrong guess for nobody.
 void Engine::Impl::choose(const Logits& logits) {
   rows.clear();
   for (const Slice& slice : batch.slices) {
-    for (int32_t i = 0; i < slice.n_logits; ++i)
-      rows.push_back({slice.sequence, slice.n_draft - slice.n_logits + 1 + i});
+    const int32_t first = slice.first + slice.count - slice.n_logits + 1 - slice.sequence->size();
+    for (int32_t i = 0; i < slice.n_logits; ++i) rows.push_back({slice.sequence, first + i});
   }
   runner->team().parallel_for(
       static_cast<int64_t>(rows.size()), 1, [&](int64_t begin, int64_t end) {
@@ -589,6 +609,11 @@ void Engine::Impl::choose(const Logits& logits) {
           const Sequence& s = *sequence;
           const Active& entry = active.at(s.request);
           const auto size = static_cast<size_t>(s.size() + n_draft);
+          if (n_draft < 0) {
+            sampled[static_cast<size_t>(i)] =
+                score_token(logits.all_of(i), s.tokens[size], entry.request.sampling.logprobs);
+            continue;
+          }
           const auto tokens = std::span<const TokenId>(s.tokens).first(size);
           std::span<const TokenId> banned;
           if (s.n_generated() + n_draft < entry.request.min_tokens) banned = entry.banned;
@@ -612,6 +637,10 @@ void Engine::Impl::publish_tokens(TimePoint now) {
   for (size_t i = 0; i < rows.size(); ++i) {
     const auto [sequence, n_draft] = rows[i];
     if (sequence == done) continue;
+    if (n_draft < 0) {
+      publish_scored(*sequence, sequence->size() + n_draft, std::move(sampled[i]));
+      continue;
+    }
     const TokenId token = sampled[i].token;
     const bool stop = publish_token(*sequence, n_draft, std::move(sampled[i]), now);
     picked.push_back({sequence->id, token, stop});
@@ -620,6 +649,21 @@ void Engine::Impl::publish_tokens(TimePoint now) {
     if (drafter) count_token(*sequence, n_draft, right && !stop);
     if (stop || !right) done = sequence;
   }
+}
+
+// Tokens that are computed again after preemption were told before, and generated ones aren't the
+// prompt's.
+void Engine::Impl::publish_scored(const Sequence& sequence, int32_t index, Sampled&& scored) {
+  Active& entry = active.at(sequence.request);
+  if (index < entry.n_scored || index >= sequence.n_prompt) return;
+  CHECK(index == entry.n_scored);
+  ++entry.n_scored;
+  entry.sink(TokenEvent{.request = sequence.request,
+                        .sample = sequence.sample,
+                        .token = scored.token,
+                        .of_prompt = true,
+                        .logprob = scored.logprob,
+                        .top = std::move(scored.top)});
 }
 
 bool Engine::Impl::publish_token(const Sequence& sequence,

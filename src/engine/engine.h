@@ -56,8 +56,9 @@ struct EngineOptions {
   int32_t draft_layers = 0;            // of kSelf; 0: a quarter of them
   // For benchmarks: what guesses instead of the drafter above.
   std::function<std::unique_ptr<Drafter>(std::unique_ptr<Drafter>)> wrap_drafter;
-  int32_t draft_tokens = 0;  // guessed at a time, at most 15; 0: as many as pay
-  int64_t memory_limit = 0;  // bytes of the whole process; 0: what cgroup or machine have free
+  int32_t draft_tokens = 0;    // guessed at a time, at most 15; 0: as many as pay
+  bool score_prompts = false;  // Request::score_prompt is allowed, and takes some MiB of logits
+  int64_t memory_limit = 0;    // bytes of the whole process; 0: what cgroup or machine have free
 };
 
 class Engine {
@@ -88,7 +89,7 @@ class Engine {
   int64_t kv_bytes() const;
   int64_t workspace_bytes() const;
   const EngineOptions& options() const;  // as given, but the context is that of context()
-  int64_t drafter_bytes() const;  // at most
+  int64_t drafter_bytes() const;         // at most
 
  private:
   struct Impl;

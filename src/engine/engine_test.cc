@@ -10,9 +10,12 @@
 #include <condition_variable>
 #include <map>
 #include <mutex>
+#include <span>
 #include <thread>
 
 #include "engine/runner.h"
+#include "model/forward_for_tests.h"
+#include "sample/log_softmax.h"
 
 namespace farthing {
 namespace {
@@ -36,6 +39,7 @@ std::unique_ptr<Engine> start(const EngineOptions& options) {
 struct Heard {
   std::vector<TokenId> tokens;
   std::vector<float> logprobs;
+  std::vector<TokenEvent> scored;  // of the prompt
   std::string text;
   std::vector<FinishReason> reasons;
   int n_request_ends = 0;
@@ -52,7 +56,9 @@ class Listener {
       std::lock_guard lock(mutex_);
       heard_.spoke_after_end |= heard_.n_request_ends > 0;
       if (auto* token = std::get_if<TokenEvent>(&event)) {
-        if (token->sample == sample) {
+        if (token->of_prompt) {
+          heard_.scored.push_back(std::move(*token));
+        } else if (token->sample == sample) {
           heard_.tokens.push_back(token->token);
           heard_.text += token->text;
           if (token->logprob) heard_.logprobs.push_back(token->logprob->logprob);
@@ -113,6 +119,78 @@ Heard run(Engine& engine, Request request) {
 
 EngineOptions small() {
   return {.n_threads = 1, .context = 128, .chunk = 512};
+}
+
+// What the model says of a prompt's tokens is what it says of them as a text, bit for bit, whatever
+// the chunk, the company, what is stored and whether it was preempted on the way.
+TEST(Engine, ScoredPromptsAreSaidOnceAndAlwaysTheSame) {
+  Request request = request_of(100, 24);
+  request.score_prompt = true;
+  farthing::testing::Rig rig(*toy().model, {.isa = best_isa(), .kv_type = KVType::kF16});
+  const std::vector<float> logits = rig.logits_of(request.prompt, 32);
+  const auto vocab = static_cast<size_t>(rig.vocab());
+
+  EngineOptions usual{.n_threads = 1, .context = 256, .score_prompts = true};
+  auto plain = start(usual);
+  Request unscored = request;
+  unscored.score_prompt = false;
+  const Heard want = run(*plain, unscored);
+  EXPECT_TRUE(want.scored.empty());
+
+  struct Case {
+    const char* name;
+    EngineOptions options;
+    uint32_t neighbours = 0;
+  };
+  std::vector<Case> cases = {{"as usual", usual}};
+  for (const int32_t chunk : {1, 7, 300}) {
+    cases.push_back({"chunk", usual});
+    cases.back().options.chunk = chunk;
+  }
+  cases.push_back({"drafts", usual, 2});
+  cases.back().options.speculate = Speculation::kLookup;
+  cases.back().options.max_sequences = 3;
+  cases.push_back({"no KV cache", usual});
+  cases.back().options.kv_cache = false;
+  cases.push_back({"preempted", usual, 5});
+  cases.back().options.max_sequences = 4;
+  cases.back().options.kv_memory =
+      KVStore::bytes_needed(toy().model->kv_shapes(KVType::kF16), 256 / kKVBlockTokens);
+  for (const Case& c : cases) {
+    auto engine = start(c.options);
+    if (c.neighbours == 0) run(*engine, unscored);  // which stores the prefix
+    std::vector<Listener> others(c.neighbours);
+    for (uint32_t i = 0; i < c.neighbours; ++i) {
+      Request other = request_of(60, 100, i + 1);
+      other.score_prompt = i % 2 == 0;
+      ASSERT_TRUE(engine->submit(std::move(other), others[i].sink()));
+    }
+    const Heard got = run(*engine, request);
+    EXPECT_EQ(got.tokens, want.tokens) << c.name;
+    EXPECT_EQ(got.logprobs, want.logprobs) << c.name;
+    EXPECT_EQ(got.text, want.text) << c.name;
+    EXPECT_EQ(got.usage.cached_tokens, 0) << c.name;
+    EXPECT_EQ(got.usage.completion_tokens, 24) << c.name;
+    ASSERT_EQ(got.scored.size(), request.prompt.size() - 1) << c.name;
+    for (size_t i = 1; i < request.prompt.size(); ++i) {
+      const TokenEvent& event = got.scored[i - 1];
+      const std::span<const float> row = std::span(logits).subspan((i - 1) * vocab, vocab);
+      const double sum = log_sum_exp(row);
+      EXPECT_EQ(event.token, request.prompt[i]) << c.name;
+      const auto token = static_cast<size_t>(event.token);
+      EXPECT_EQ(event.logprob->logprob, static_cast<float>(row[token] - sum)) << c.name << " " << i;
+      ASSERT_EQ(event.top.size(), 3u) << c.name;
+      EXPECT_EQ(event.top[0].token, farthing::testing::argmax(row)) << c.name << " " << i;
+    }
+    int n_preempted = 0;
+    for (uint32_t i = 0; i < c.neighbours; ++i) {
+      const Heard other = others[i].wait();
+      EXPECT_EQ(other.scored.size(), i % 2 == 0 ? 59u : 0u) << c.name;
+      n_preempted += other.timeline.n_preempted;
+    }
+    EXPECT_EQ(n_preempted + got.timeline.n_preempted > 0, c.options.kv_memory > 0) << c.name;
+    EXPECT_EQ(engine->metrics().kv_blocks_leased, 0) << c.name;
+  }
 }
 
 // What the requests are charged for is what the engine was busy with, and no more than the time
@@ -413,7 +491,7 @@ TEST(Engine, AModelThatGuessesForItselfIsAlwaysRight) {
 
 // What is drawn behind a draft follows the model's distribution: three of four tokens, counted over
 // many seeds, against the probabilities that the model states. Pearson's chi-square.
-class Distribution : public testing::TestWithParam<std::string> {};
+class Distribution : public ::testing::TestWithParam<std::string> {};
 TEST_P(Distribution, IsTheModels) {
   constexpr int kSeeds = 12000;
   // Nothing else is drawn: where guesses come from the text, four that it has; else the likeliest.
@@ -523,7 +601,7 @@ TEST_P(Distribution, IsTheModels) {
 }
 INSTANTIATE_TEST_SUITE_P(Engine,
                          Distribution,
-                         testing::Values("lookup 3", "suffix 15", "all layers 3"),
+                         ::testing::Values("lookup 3", "suffix 15", "all layers 3"),
                          [](const auto& test) {
                            std::string name = test.param;
                            std::ranges::replace(name, ' ', '_');
@@ -537,19 +615,19 @@ TEST(Engine, ADrafterThatCannotBeIsRefused) {
   };
   EngineOptions options = small();
   options.speculate = Speculation::kDraft;
-  EXPECT_THAT(message(options), testing::HasSubstr("--draft-model"));
+  EXPECT_THAT(message(options), ::testing::HasSubstr("--draft-model"));
   options.speculate = Speculation::kSelf;
   options.draft_layers = 4;
-  EXPECT_THAT(message(options), testing::HasSubstr("--draft-layers 4"));
+  EXPECT_THAT(message(options), ::testing::HasSubstr("--draft-layers 4"));
   options.speculate = Speculation::kLookup;
-  EXPECT_THAT(message(options), testing::HasSubstr("--draft-layers"));
+  EXPECT_THAT(message(options), ::testing::HasSubstr("--draft-layers"));
   const std::unique_ptr<Model> other = draft_model("llama-plain");
   options = small();
   options.draft_model = other.get();
-  EXPECT_THAT(message(options), testing::HasSubstr("--speculate draft"));
+  EXPECT_THAT(message(options), ::testing::HasSubstr("--speculate draft"));
   options.speculate = Speculation::kDraft;
   options.memory_limit = 1 << 20;
-  EXPECT_THAT(message(options), testing::HasSubstr("MiB"));
+  EXPECT_THAT(message(options), ::testing::HasSubstr("MiB"));
   // Other vocabularies.
   for (const char* name : {"mistral", "gemma3", "none"}) {
     const std::string path =
@@ -573,9 +651,8 @@ TEST(Engine, WhatWasComputedForNobodyIsCounted) {
   constexpr auto kCancelled = static_cast<size_t>(FinishReason::kCancelled);
   EXPECT_EQ(m.requests_finished[kCancelled], 1);
   EXPECT_EQ(m.wasted_tokens[kCancelled], 20 + heard.usage.completion_tokens - 1);
-  EXPECT_NEAR(m.wasted_busy_seconds[kCancelled],
-              m.prompt_busy_seconds + m.completion_busy_seconds,
-              1e-9);
+  EXPECT_NEAR(
+      m.wasted_busy_seconds[kCancelled], m.prompt_busy_seconds + m.completion_busy_seconds, 1e-9);
 }
 
 TEST(Engine, SaysEverythingOnceAndInOrder) {
@@ -753,7 +830,7 @@ TEST(Engine, StopTokensEndAndMinTokensHoldThemOff) {
   request.min_tokens = 12;
   const Heard held_off = run(*engine, request);
   EXPECT_EQ(held_off.tokens.size(), 12u);
-  EXPECT_THAT(held_off.tokens, testing::Not(testing::Contains(whole.tokens[4])));
+  EXPECT_THAT(held_off.tokens, ::testing::Not(::testing::Contains(whole.tokens[4])));
 
   // Stop strings too: the text before min_tokens goes out whatever it spells.
   request.stop_tokens.clear();
@@ -772,7 +849,7 @@ TEST(Engine, AKVPoolTooSmallForOneContextIsRefused) {
   const auto engine = Engine::start(toy(), options);
   ASSERT_FALSE(engine);
   EXPECT_EQ(engine.error().kind, ErrorKind::kNoResource);
-  EXPECT_THAT(engine.error().message, testing::HasSubstr("--kv-memory"));
+  EXPECT_THAT(engine.error().message, ::testing::HasSubstr("--kv-memory"));
 }
 
 TEST(Engine, CancelAndDeadlineEndAtOnceInEveryPhase) {
@@ -824,17 +901,20 @@ TEST(Engine, RefusesWhatCannotRun) {
     auto id = engine->submit(std::move(r), nothing);
     return id ? std::string() : id.error().message;
   };
-  EXPECT_THAT(message(request_of(0, 4)), testing::HasSubstr("empty"));
-  EXPECT_THAT(message(request_of(128, 4)), testing::HasSubstr("128 tokens"));
+  EXPECT_THAT(message(request_of(0, 4)), ::testing::HasSubstr("empty"));
+  EXPECT_THAT(message(request_of(128, 4)), ::testing::HasSubstr("128 tokens"));
   Request outside = request_of(3, 4);
   outside.prompt[1] = 1 << 20;
-  EXPECT_THAT(message(outside), testing::HasSubstr("outside the vocabulary"));
+  EXPECT_THAT(message(outside), ::testing::HasSubstr("outside the vocabulary"));
   outside = request_of(3, 4);
   outside.prompt[1] = -1;
-  EXPECT_THAT(message(outside), testing::HasSubstr("outside the vocabulary"));
+  EXPECT_THAT(message(outside), ::testing::HasSubstr("outside the vocabulary"));
   Request bias = request_of(3, 4);
   bias.sampling.logit_bias = {{1 << 20, 1.0f}};
-  EXPECT_THAT(message(bias), testing::HasSubstr("logit_bias"));
+  EXPECT_THAT(message(bias), ::testing::HasSubstr("logit_bias"));
+  Request scored = request_of(3, 4);
+  scored.score_prompt = true;
+  EXPECT_THAT(message(scored), ::testing::HasSubstr("scored"));  // small() says no
 }
 
 TEST(Engine, PromptOnlyEndsWithoutTokens) {
@@ -851,6 +931,17 @@ TEST(Engine, PromptOnlyEndsWithoutTokens) {
     // It is there for who comes next.
     EXPECT_EQ(run(*engine, request_of(n, 1, static_cast<uint32_t>(n))).usage.cached_tokens, n - 1);
   }
+  EngineOptions scoring = small();
+  scoring.score_prompts = true;
+  engine = start(scoring);
+  for (const int32_t n_prompt : {1, 2, 100}) {
+    Request request = request_of(n_prompt, 0);
+    request.score_prompt = true;
+    const Heard scored = run(*engine, request);
+    EXPECT_EQ(scored.scored.size(), static_cast<size_t>(n_prompt - 1));
+    EXPECT_TRUE(scored.tokens.empty());
+    EXPECT_EQ(scored.reasons, std::vector{FinishReason::kLength});
+  }
 }
 
 TEST(Engine, TheContextIsTheEnd) {
@@ -866,13 +957,13 @@ TEST(Engine, MemoryThatIsNotThereIsRefusedWithTheArithmetic) {
   auto engine = Engine::start(toy(), o);
   ASSERT_FALSE(engine);
   EXPECT_EQ(engine.error().kind, ErrorKind::kNoResource);
-  EXPECT_THAT(engine.error().message, testing::HasSubstr("KV cache"));
+  EXPECT_THAT(engine.error().message, ::testing::HasSubstr("KV cache"));
   // The limit is the process's: weights, tokenizer and program are in it.
   const auto fits = start(small());
   o.memory_limit = fits->kv_bytes() + fits->workspace_bytes() + (64 << 10);
   engine = Engine::start(toy(), o);
   ASSERT_FALSE(engine);
-  EXPECT_THAT(engine.error().message, testing::HasSubstr("weights"));
+  EXPECT_THAT(engine.error().message, ::testing::HasSubstr("weights"));
   constexpr int64_t kRest = 64 << 20;  // what the process takes meanwhile
   o.memory_limit += memory_taken(*toy().model) + kRest;
   EXPECT_TRUE(Engine::start(toy(), o));

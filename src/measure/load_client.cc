@@ -23,7 +23,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
-#include "measure/http_get.h"
+#include "measure/http_call.h"
 
 namespace farthing {
 namespace {
@@ -332,8 +332,10 @@ class Client {
 
 Result<ServedModel> ask_model(const LoadTarget& target) {
   FARTHING_TRY(const Url url, parse_url(target.url, "--url"));
-  const Result<HttpAnswer> answer =
-      http_get(url, "/v1/models", target.api_key, target.timeout_seconds);
+  const Result<HttpAnswer> answer = http_get({.url = url,
+                                              .path = "/v1/models",
+                                              .api_key = target.api_key,
+                                              .timeout_seconds = target.timeout_seconds});
   if (!answer) {
     return no_resource(
         "no server answers at {} ({}): start one with `farthing serve`, or give "

@@ -230,6 +230,12 @@ int32_t best_needed(const SamplingParams& params) {
   return params.top_k > 0 && params.top_k <= kMostBest ? params.top_k : 0;
 }
 
+Sampled score_token(std::span<const float> logits, TokenId token, int32_t n_top) {
+  Sampled out{.token = token};
+  Logprobs(logits, n_top).report(token, out);
+  return out;
+}
+
 Sampled sample_token(const SampleInput& input, const SamplingParams& params) {
   if (input.logits.empty()) {
     CHECK(best_needed(params) > 0);

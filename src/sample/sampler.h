@@ -39,6 +39,9 @@ struct Sampled {
 // Takes no memory that the same thread's tokens before didn't, but for Sampled::top.
 Sampled sample_token(const SampleInput& input, const SamplingParams& params);
 
+// The same of a token that is there: nothing is chosen, and logits aren't changed.
+Sampled score_token(std::span<const float> logits, TokenId token, int32_t n_top);
+
 // How many of the best logits are enough for these params if nothing is banned, at most kMostBest;
 // 0: all are needed.
 int32_t best_needed(const SamplingParams& params);

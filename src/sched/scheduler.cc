@@ -43,7 +43,8 @@ constexpr int kMostPassedOver = 32;
 constexpr int64_t kStepsBeforeDrafts = 8;
 
 bool has_prompt(const Batch& batch) {
-  return std::ranges::any_of(batch.slices, [](const Slice& s) { return s.n_logits < s.count; });
+  return std::ranges::any_of(
+      batch.slices, [](const Slice& s) { return s.n_logits < s.count || s.count > 1 + s.n_draft; });
 }
 
 int32_t common_prefix(std::span<const TokenId> a, std::span<const TokenId> b) {
@@ -61,6 +62,7 @@ Scheduler::Scheduler(const SchedulerOptions& options, KVPool& pool)
 void Scheduler::add(RequestId id, const Request& request, TimePoint now) {
   const int64_t prompt = static_cast<int64_t>(request.prompt.size());
   CHECK(prompt > 0 && prompt <= options_.context);
+  CHECK(!request.score_prompt || options_.most_scored > 0);
   welcome(request.caller);
   for (int32_t sample = 0; sample < request.n; ++sample) {
     auto entry = std::make_unique<Entry>();
@@ -70,7 +72,8 @@ void Scheduler::add(RequestId id, const Request& request, TimePoint now) {
     s.sample = static_cast<uint32_t>(sample);
     s.tokens = request.prompt;
     s.n_prompt = static_cast<int32_t>(prompt);
-    s.miss = caches_prefixes() ? CacheMiss::kNoEntry : CacheMiss::kOff;
+    entry->score_prompt = request.score_prompt;
+    s.miss = uses_prefixes(*entry) ? CacheMiss::kNoEntry : CacheMiss::kOff;
     entry->max_size =
         static_cast<int32_t>(std::min<int64_t>(prompt + request.max_tokens, options_.context));
     entry->salt = request.salt;
@@ -167,12 +170,19 @@ void Scheduler::plan(TimePoint now, Batch& batch) {
                             .n_logits = entry->prompt_only() ? 0 : 1 + s.n_draft,
                             .n_draft = s.n_draft});
   }
-  for (const auto& [entry, count] : allot(left, nullptr)) {
+  int32_t scored_left = options_.most_scored;
+  for (auto [entry, count] : allot(left, nullptr)) {
+    if (entry->score_prompt) {
+      // Behind the last token nothing is known: where none is chosen either, it comes on its own.
+      const int32_t most = entry->n_left() - (entry->prompt_only() ? 1 : 0);
+      scored_left -= count = std::min({count, scored_left, most});
+    }
     if (count == 0) continue;
     planned_.push_back(entry);
     const Sequence& s = entry->sequence;
-    const bool whole = count == entry->n_left();
-    batch.slices.push_back({&s, s.n_stored, count, whole && !entry->prompt_only() ? 1 : 0});
+    const bool picks = count == entry->n_left() && !entry->prompt_only();
+    const int32_t n_logits = entry->score_prompt ? count : picks ? 1 : 0;
+    batch.slices.push_back({&s, s.n_stored, count, n_logits});
   }
   count_cuts(batch, left.limit);
 }
@@ -467,7 +477,7 @@ bool Scheduler::prefix_is_coming(const Entry& entry, int32_t n_matched) const {
 WaitReason Scheduler::try_admit(Batch& batch, Entry& entry) {
   Sequence& s = entry.sequence;
   PrefixTree::Match match{.miss = CacheMiss::kOff};
-  if (caches_prefixes()) {
+  if (uses_prefixes(entry)) {
     match = tree_.match(entry.salt, std::span(s.tokens).first(s.tokens.size() - 1));
     if (options_.batching == Batching::kContinuous && prefix_is_coming(entry, match.n_tokens()))
       return WaitReason::kPrefix;
@@ -493,7 +503,7 @@ WaitReason Scheduler::try_admit(Batch& batch, Entry& entry) {
     s.n_cached = s.n_stored;
     s.miss = match.miss;
     counts_.prompt_tokens_cached += s.n_cached;
-    if (caches_prefixes()) counts_.prompt_tokens_looked_up += s.n_prompt;
+    if (uses_prefixes(entry)) counts_.prompt_tokens_looked_up += s.n_prompt;
     ++counts_.misses[static_cast<size_t>(s.miss)];
   }
   return WaitReason::kNone;
@@ -544,7 +554,8 @@ int32_t Scheduler::end_draft(Entry& entry, const Slice& slice, std::span<const P
   s.tokens.resize(static_cast<size_t>(s.size()));
   s.n_draft = 0;
   if (slice.n_draft == 0) {
-    CHECK(picked.size() == static_cast<size_t>(slice.n_logits));
+    const bool picks = slice.first + slice.count == s.size() && !entry.prompt_only();
+    CHECK(picked.size() == (picks ? 1u : 0u));
     return slice.count;
   }
   const auto n_accepted = static_cast<int32_t>(picked.size()) - 1;

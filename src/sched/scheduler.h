@@ -53,6 +53,7 @@ struct SchedulerOptions {
       0;  // seconds between a running sequence's tokens that prefill keeps to; 0: none
   uint64_t cache_key = 0;  // of the prefix tree's hash
   DraftOptions drafts;
+  int32_t most_scored = 0;  // of a step: prompt positions of requests that score_prompt
 };
 
 // A token that a slice with logits led to; with a draft, one for each token of it that was right
@@ -145,6 +146,7 @@ class Scheduler {
     int32_t n_found = 0;   // tokens that were stored already when it was admitted
     int32_t max_size = 0;  // prompt + max_tokens, at most the context
     int32_t priority = 0;
+    bool score_prompt = false;
     TimePoint arrived;
     std::optional<TimePoint> deadline;
     WaitReason waits_for = WaitReason::kNone;
@@ -165,6 +167,7 @@ class Scheduler {
   bool caches_prefixes() const {
     return options_.prefix_cache && options_.kv_cache && options_.paged;
   }
+  bool uses_prefixes(const Entry& entry) const { return caches_prefixes() && !entry.score_prompt; }
   int32_t free_after_eviction() const { return pool_.n_free() + pool_.n_idle(); }
   std::optional<Lease> take_blocks(int32_t n);
   struct Budget {

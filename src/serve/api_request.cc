@@ -301,14 +301,14 @@ std::variant<ApiCall, ApiError> parse_call(ApiKind kind,
               *max_tokens);
   }
   call.logprobs = common.sampling.logprobs >= 0;
+  call.tokens_as_ids = body.boolean("return_tokens_as_token_ids").value_or(false);
 
   PromptOptions options;
   if (kind == ApiKind::kCompletion) {
     options.echo = body.boolean("echo").value_or(false);
     options.parse_special = body.boolean("parse_special").value_or(false);
-    if (options.echo && call.logprobs) {
-      body.fail("echo", "echo together with logprobs is not supported: {}", kNotBuilt);
-    }
+    if (options.echo && call.logprobs && call.n > 1)
+      body.fail("echo", "echo together with logprobs needs n to be 1, not {}", call.n);
   }
   // Tokenising is the dear part: only once all cheap checks have passed.
   std::vector<Prompt> prompts = kind == ApiKind::kChat ? read_chat_prompt(body, backend)
@@ -317,6 +317,7 @@ std::variant<ApiCall, ApiError> parse_call(ApiKind kind,
     if (options.echo) call.echo.push_back(std::move(prompt.text));
     call.requests.push_back(common);
     call.requests.back().n = call.n;
+    call.requests.back().score_prompt = options.echo && call.logprobs;
     if (auto error =
             fit(&call.requests.back(), std::move(prompt), max_tokens, backend.info().context)) {
       body.fail(std::move(*error));

@@ -37,7 +37,8 @@ struct ApiCall {
   std::vector<Request> requests;  // one per prompt; choice index = prompt * n + sample
   std::vector<std::string> echo;  // text of each prompt, if the answer repeats it; else empty
   int n = 1;
-  bool logprobs = false;
+  bool logprobs = false;       // with echo, also of the prompt's tokens
+  bool tokens_as_ids = false;  // logprobs name tokens "token_id:5", as vLLM has it
   bool stream = false;
   bool include_usage = false;     // a last chunk with the usage
   bool continuous_usage = false;  // and the usage so far in every chunk

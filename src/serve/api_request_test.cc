@@ -361,7 +361,13 @@ TEST_F(ApiRequestTest, CompletionFields) {
   EXPECT_EQ(bad(completion(R"("logprobs":21)")).param, "logprobs");
   EXPECT_EQ(bad(completion(R"("logprobs":true)")).param, "logprobs");
   EXPECT_EQ(bad(completion(R"("echo":1)")).param, "echo");
-  EXPECT_EQ(bad(completion(R"("echo":true,"logprobs":1)")).param, "echo");
+  EXPECT_TRUE(good(completion(R"("echo":true,"logprobs":1)")).requests.at(0).score_prompt);
+  EXPECT_FALSE(good(completion(R"("logprobs":1)")).requests.at(0).score_prompt);
+  EXPECT_FALSE(good(completion(R"("echo":true)")).requests.at(0).score_prompt);
+  EXPECT_EQ(bad(completion(R"("echo":true,"logprobs":1,"n":2)")).param, "echo");
+  EXPECT_TRUE(good(completion(R"("return_tokens_as_token_ids":true)")).tokens_as_ids);
+  EXPECT_EQ(bad(completion(R"("return_tokens_as_token_ids":1)")).param,
+            "return_tokens_as_token_ids");
 }
 
 TEST_F(ApiRequestTest, TooLongPromptIsNeverCut) {

@@ -78,8 +78,10 @@ ApiResponse::ApiResponse(const ApiCall& call,
   for (int i = 0; i < call.n_choices(); ++i) {
     const auto prompt = static_cast<size_t>(i / call.n);
     const std::string_view echo = call.echo.empty() ? std::string_view() : call.echo[prompt];
-    Choice& choice = choices_.emplace_back(LogprobText(call.kind, backend, count_characters(echo)));
-    choice.text = echo;
+    LogprobText logprobs(call, backend, call.logprobs ? 0 : count_characters(echo));
+    if (call.logprobs && !call.echo.empty())
+      logprobs.begin_prompt(call.requests[prompt].prompt.front(), echo);
+    choices_.emplace_back(std::move(logprobs)).text = echo;
   }
   for (const Request& request : call.requests) {
     usage_.prompt_tokens += static_cast<int32_t>(request.prompt.size());
@@ -100,17 +102,18 @@ void ApiResponse::add(size_t prompt, const Event& event, std::string* out) {
 void ApiResponse::on_token(size_t prompt, const TokenEvent& event, std::string* out) {
   const size_t index = prompt * static_cast<size_t>(call_.n) + event.sample;
   Choice& choice = choices_[index];
+  if (call_.logprobs) choice.logprobs.add(event);
+  if (!call_.stream)
+    held_bytes_ += event.text.size() + (event.logprob ? 64 * (1 + event.top.size()) : 0);
+  if (event.of_prompt) return;
   has_token_ = true;
   ++choice.n_tokens;
   ++usage_.completion_tokens;
   choice.text += event.text;
-  if (call_.logprobs) choice.logprobs.add(event);
   if (call_.stream) {
     // A token without text (half a character, a held-back stop string, a control token) waits for
     // the next one.
     if (!choice.text.empty()) send_text(index, out);
-  } else {
-    held_bytes_ += event.text.size() + (event.logprob ? 64 * (1 + event.top.size()) : 0);
   }
 }
 

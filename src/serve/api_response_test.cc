@@ -189,7 +189,6 @@ TEST_F(ApiResponseTest, Logprobs) {
 
   c = call(ApiKind::kCompletion, false);
   c.logprobs = true;
-  c.echo = {"ü"};
   TokenEvent second = token("B");
   second.logprob = TokenLogprob{66, -1.0f};
   second.top = {{66, -1.0f}};
@@ -197,7 +196,45 @@ TEST_F(ApiResponseTest, Logprobs) {
   EXPECT_EQ(Json::parse(reply_.body)["choices"][0]["logprobs"],
             Json::parse(R"({"tokens":["�","B"],"token_logprobs":[-0.5,-1.0],
                             "top_logprobs":[{"A":-0.25,"B":-9999.0,"�":-0.5},{"B":-1.0}],
-                            "text_offset":[1,2]})"));
+                            "text_offset":[0,1]})"));
+  c.tokens_as_ids = true;
+  run(c, {second, SampleEnd{}, request_end(1)});
+  EXPECT_EQ(Json::parse(reply_.body)["choices"][0]["logprobs"],
+            Json::parse(R"({"tokens":["token_id:66"],"token_logprobs":[-1.0],
+                            "top_logprobs":[{"token_id:66":-1.0}],"text_offset":[0]})"));
+}
+
+// With echo the prompt's tokens stand before the answer's; the first of them has no logprob, and is
+// not in the text if it is one that isn't shown.
+TEST_F(ApiResponseTest, LogprobsOfAnEchoedPrompt) {
+  TokenEvent of_prompt{.token = 66, .of_prompt = true, .logprob = TokenLogprob{66, -2.0f}};
+  of_prompt.top = {{67, -0.5f}};
+  TokenEvent answer = token("D");
+  answer.logprob = TokenLogprob{68, -1.0f};
+  answer.top = {{68, -1.0f}};
+  ApiCall c = call(ApiKind::kCompletion, false);
+  c.logprobs = true;
+  c.requests[0].prompt = {65, 66};
+  c.echo = {"AB"};
+  run(c, {of_prompt, answer, SampleEnd{}, request_end(1)});
+  Json j = Json::parse(reply_.body);
+  EXPECT_EQ(j["choices"][0]["text"], "ABD");
+  EXPECT_EQ(j["choices"][0]["logprobs"],
+            Json::parse(R"({"tokens":["A","B","D"],"token_logprobs":[null,-2.0,-1.0],
+                            "top_logprobs":[null,{"C":-0.5,"B":-2.0},{"D":-1.0}],
+                            "text_offset":[0,1,2]})"));
+  EXPECT_EQ(j["usage"]["completion_tokens"], 1);
+  c.echo = {"B"};
+  run(c, {of_prompt, answer, SampleEnd{}, request_end(1)});
+  j = Json::parse(reply_.body);
+  EXPECT_EQ(j["choices"][0]["logprobs"]["text_offset"], Json::parse("[0,0,1]"));
+
+  // Streamed: nothing is sent before the first token of the answer.
+  c.stream = true;
+  const auto out = chunks(run(c, {of_prompt, answer, SampleEnd{}, request_end(1)}));
+  ASSERT_EQ(out.size(), 3u);
+  EXPECT_EQ(out[0]["choices"][0]["text"], "BD");
+  EXPECT_EQ(out[0]["choices"][0]["logprobs"]["tokens"].size(), 3u);
 }
 
 TEST_F(ApiResponseTest, StreamedLogprobsOfTextlessTokensAreNotLost) {

@@ -19,9 +19,12 @@ void append_comma(std::string& out) {
 }
 
 // "token":..,"logprob":..,"bytes":[..]
-void append_chat_token(std::string& out, const TokenLogprob& token, std::string_view piece) {
+void append_chat_token(std::string& out,
+                       const TokenLogprob& token,
+                       std::string_view name,
+                       std::string_view piece) {
   out += "\"token\":";
-  append_json_string(out, piece);
+  append_json_string(out, name);
   out += ",\"logprob\":";
   append_logprob(out, token.logprob);
   out += ",\"bytes\":[";
@@ -36,8 +39,20 @@ void append_chat_token(std::string& out, const TokenLogprob& token, std::string_
 
 }  // namespace
 
-LogprobText::LogprobText(ApiKind kind, const Backend& backend, size_t text_offset)
-    : kind_(kind), backend_(backend), text_offset_(text_offset) {}
+LogprobText::LogprobText(const ApiCall& call, const Backend& backend, size_t text_offset)
+    : kind_(call.kind), as_ids_(call.tokens_as_ids), backend_(backend), text_offset_(text_offset) {}
+
+std::string LogprobText::name_of(TokenId token) const {
+  return as_ids_ ? fmt::format("token_id:{}", token) : std::string(backend_.piece(token));
+}
+
+void LogprobText::begin_prompt(TokenId token, std::string_view echo) {
+  append_json_string(tokens_, name_of(token));
+  token_logprobs_ = top_logprobs_ = "null";
+  text_offsets_ = "0";
+  const std::string_view piece = backend_.piece(token);
+  if (echo.starts_with(piece)) text_offset_ += count_characters(piece);
+}
 
 void LogprobText::add(const TokenEvent& event) {
   if (!event.logprob) return;
@@ -51,11 +66,14 @@ void LogprobText::add(const TokenEvent& event) {
 void LogprobText::add_chat(const TokenEvent& event) {
   append_comma(content_);
   content_ += '{';
-  append_chat_token(content_, *event.logprob, backend_.piece(event.logprob->token));
+  const auto append = [&](const TokenLogprob& token) {
+    append_chat_token(content_, token, name_of(token.token), backend_.piece(token.token));
+  };
+  append(*event.logprob);
   content_ += ",\"top_logprobs\":[";
   for (size_t i = 0; i < event.top.size(); ++i) {
     content_ += i == 0 ? "{" : ",{";
-    append_chat_token(content_, event.top[i], backend_.piece(event.top[i].token));
+    append(event.top[i]);
     content_ += '}';
   }
   content_ += "]}";
@@ -64,7 +82,7 @@ void LogprobText::add_chat(const TokenEvent& event) {
 void LogprobText::add_completion(const TokenEvent& event) {
   const std::string_view piece = backend_.piece(event.logprob->token);
   append_comma(tokens_);
-  append_json_string(tokens_, piece);
+  append_json_string(tokens_, name_of(event.logprob->token));
   append_comma(token_logprobs_);
   append_logprob(token_logprobs_, event.logprob->logprob);
   append_comma(text_offsets_);
@@ -78,13 +96,13 @@ void LogprobText::add_completion(const TokenEvent& event) {
   for (const TokenLogprob& top : event.top) {
     chosen_is_among_them |= top.token == event.logprob->token;
     append_comma(entries);
-    append_json_string(entries, backend_.piece(top.token));
+    append_json_string(entries, name_of(top.token));
     entries += ':';
     append_logprob(entries, top.logprob);
   }
   if (!chosen_is_among_them) {
     append_comma(entries);
-    append_json_string(entries, piece);
+    append_json_string(entries, name_of(event.logprob->token));
     entries += ':';
     append_logprob(entries, event.logprob->logprob);
   }

@@ -13,7 +13,7 @@ import tempfile
 import time
 import unittest
 
-from server import ANSWER_SECONDS, SMOLLM2, Server, stream_text, wait_until
+from server import ANSWER_SECONDS, SMOLLM2, Server, models_dir, stream_text, wait_until
 
 BINARY = sys.argv.pop(1) if len(sys.argv) > 1 and not sys.argv[1].startswith("-") else None
 SMALL = ("--ctx", "2048", "--max-seqs", "4", "--max-wait", "0")  # however slow the machine
@@ -158,10 +158,47 @@ class Answers(unittest.TestCase):
         self.assertEqual("".join(lists["tokens"]), plain["text"])
         self.assertEqual(len(lists["token_logprobs"]), 4)
         self.assertEqual(lists["text_offset"][0], 0)
+        # With echo, also of the prompt: whatever is stored of it, and the same as when it was generated.
+        ids = self.server.good("/tokenize", content=STORY)["tokens"]
+        asked = {"logprobs": 2, "return_tokens_as_token_ids": True, **GREEDY}
+        said = self.server.complete(ids, max_tokens=6, ignore_eos=True, **asked)["choices"][0]["logprobs"]
+        whole = ids + [int(token.removeprefix("token_id:")) for token in said["tokens"]]
+        for _ in range(2):
+            answer = self.server.complete(whole, max_tokens=1, echo=True, **asked)
+            scored = answer["choices"][0]["logprobs"]
+            self.assertIsNone(scored["token_logprobs"][0])
+            self.assertEqual(len(scored["token_logprobs"]), len(whole) + 1)
+            self.assertEqual(scored["token_logprobs"][len(ids):-1], said["token_logprobs"])
+            self.assertEqual(scored["top_logprobs"][len(ids):-1], said["top_logprobs"])
+            self.assertEqual(answer["usage"]["completion_tokens"], 1)
+            self.assertEqual(answer["usage"]["prompt_tokens_details"]["cached_tokens"], 0)
+        alone = self.server.complete(whole, max_tokens=0, echo=True, **asked)["choices"][0]["logprobs"]
+        self.assertEqual(alone["token_logprobs"], scored["token_logprobs"][:-1])
         # A banned token never comes; a favoured one always does.
         colon = self.server.good("/tokenize", content=":")["tokens"][0]
         biased = self.server.complete(STORY, max_tokens=3, logit_bias={str(colon): 100}, **GREEDY)
         self.assertEqual(biased["choices"][0]["text"], ":::")
+
+    def test_quality_of_a_served_model(self):
+        """A server is judged as the model itself is, but for KL divergence, of which it tells a part."""
+
+        def quality(model):
+            flags = ("--reference", SMOLLM2, "--reference-kv-type", "int8", "--text", models_dir() / "shakespeare.txt",
+                     "--ctx", "128", "--chunks", "2", "--suite", "--questions", "1", "--json")  # fmt: skip
+            command = [BINARY, "quality", "--model", model, *map(str, flags)]
+            return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=600).stdout)
+
+        here, served = quality(str(SMOLLM2)), quality(f"http://127.0.0.1:{self.server.port}")
+        self.assertEqual(here["n_scored"], served["n_scored"])
+        for name in ("ppl", "ppl_reference", "rms_dp"):
+            self.assertAlmostEqual(here[name] / served[name], 1, delta=1e-4)
+        self.assertEqual(here["top1_agreement"], served["top1_agreement"])
+        self.assertNotIn("kld_mean", served)
+        self.assertLessEqual(served["kld_mean_at_least"], here["kld_mean"] + 1e-6)
+        self.assertGreater(served["kld_mean_at_least"], 0)
+        self.assertEqual(here["suite"], served["suite"])
+        self.assertEqual(set(served["suite"]["tasks"]), set("continue speaker last-word repeat recall count".split()))
+        self.assertEqual(served["reference_note"], "llama 135M Q4_1: a 4-bit file")
 
     def test_stop(self):
         text = self.server.complete(STORY, max_tokens=40, ignore_eos=True, **GREEDY)["choices"][0]["text"]

@@ -1,4 +1,4 @@
-#include "measure/http_get.h"
+#include "measure/http_call.h"
 
 #include <algorithm>
 #include <boost/asio/awaitable.hpp>
@@ -12,6 +12,7 @@
 #include <boost/beast/core/tcp_stream.hpp>
 #include <boost/beast/http.hpp>
 #include <chrono>
+#include <utility>
 
 namespace farthing {
 namespace {
@@ -21,12 +22,10 @@ namespace beast = boost::beast;
 namespace http = boost::beast::http;
 using asio::ip::tcp;
 
-constexpr size_t kMostBodyBytes = size_t{16} << 20;
-
 // The parser, filled, or `fault`.
 asio::awaitable<void> exchange(asio::io_context& io,
                                const Url& url,
-                               const http::request<http::empty_body>& call,
+                               const http::request<http::string_body>& request,
                                std::chrono::milliseconds timeout,
                                http::response_parser<http::string_body>& parser,
                                boost::system::error_code& fault) {
@@ -38,10 +37,30 @@ asio::awaitable<void> exchange(asio::io_context& io,
   stream.expires_after(timeout);
   co_await stream.async_connect(addresses, told());
   if (fault) co_return;
-  co_await http::async_write(stream, call, told());
+  co_await http::async_write(stream, request, told());
   if (fault) co_return;
   beast::flat_buffer buffer;
   co_await http::async_read(stream, buffer, parser, told());
+}
+
+Result<HttpAnswer> made(const HttpCall& call, http::verb verb, std::string body) {
+  http::request<http::string_body> request(verb, call.url.base + call.path, 11, std::move(body));
+  request.set(http::field::host, call.url.host + ":" + call.url.port);
+  request.set(http::field::connection, "close");
+  if (!call.api_key.empty()) request.set(http::field::authorization, "Bearer " + call.api_key);
+  if (verb == http::verb::post) {
+    request.set(http::field::content_type, "application/json");
+    request.prepare_payload();
+  }
+  asio::io_context io;
+  http::response_parser<http::string_body> parser;
+  parser.body_limit(call.most_bytes);
+  boost::system::error_code fault;
+  const std::chrono::milliseconds timeout(static_cast<int64_t>(call.timeout_seconds * 1e3));
+  asio::co_spawn(io, exchange(io, call.url, request, timeout, parser, fault), asio::detached);
+  io.run();
+  if (fault) return no_resource("{}:{}: {}", call.url.host, call.url.port, fault.message());
+  return HttpAnswer{.status = parser.get().result_int(), .body = std::move(parser.get().body())};
 }
 
 }  // namespace
@@ -68,29 +87,12 @@ Result<Url> parse_url(std::string_view text, std::string_view flag) {
   return url;
 }
 
-Result<HttpAnswer> http_get(const Url& url,
-                            const std::string& path,
-                            const std::string& api_key,
-                            double timeout_seconds) {
-  http::request<http::empty_body> call(http::verb::get, url.base + path, 11);
-  call.set(http::field::host, url.host + ":" + url.port);
-  call.set(http::field::connection, "close");
-  if (!api_key.empty()) call.set(http::field::authorization, "Bearer " + api_key);
-  asio::io_context io;
-  http::response_parser<http::string_body> parser;
-  parser.body_limit(kMostBodyBytes);
-  boost::system::error_code fault;
-  asio::co_spawn(io,
-                 exchange(io,
-                          url,
-                          call,
-                          std::chrono::milliseconds(static_cast<int64_t>(timeout_seconds * 1e3)),
-                          parser,
-                          fault),
-                 asio::detached);
-  io.run();
-  if (fault) return no_resource("{}:{}: {}", url.host, url.port, fault.message());
-  return HttpAnswer{.status = parser.get().result_int(), .body = std::move(parser.get().body())};
+Result<HttpAnswer> http_get(const HttpCall& call) {
+  return made(call, http::verb::get, "");
+}
+
+Result<HttpAnswer> http_post(const HttpCall& call, std::string json) {
+  return made(call, http::verb::post, std::move(json));
 }
 
 }  // namespace farthing
