@@ -136,7 +136,8 @@ void register_attention(Isa isa) {
                              {"prefill", 0, 64},
                              {"prefill", 448, 64},
                              {"prefill", 4032, 64}};
-  const KVTypes kTypes[] = {KVType::kF16, KVType::kInt8, KVType::kInt4, {KVType::kInt8, KVType::kInt4}};
+  const KVTypes kTypes[] = {
+      KVType::kF16, KVType::kInt8, KVType::kInt4, {KVType::kInt8, KVType::kInt4}};
   for (const Shape& shape : kShapes) {
     for (const Case& c : kCases) {
       for (const KVTypes types : kTypes) {

@@ -1,4 +1,5 @@
-// Micro-benchmarks of the kernels, one thread, and of loading: farthing_micro --benchmark_filter=avx512vnni
+// Micro-benchmarks of the kernels, one thread, and of loading: farthing_micro
+// --benchmark_filter=avx512vnni
 #include "micro/roofs.h"
 
 int main(int argc, char** argv) {

@@ -1,8 +1,8 @@
 // Owns: the bytes of every KVBlock. Does not know: which blocks are in use (kv_pool.h), what a
 // token is. Layout: block by block, so that the pages of blocks that were never used never come in,
 // huge as they are; within a block layer by layer, of each first K, then V, by heads: what one KV
-// head needs of a block is one contiguous plane. How positions lie in a plane is the kernels' choice
-// (kernels/attention_task.h).
+// head needs of a block is one contiguous plane. How positions lie in a plane is the kernels'
+// choice (kernels/attention_task.h).
 #pragma once
 
 #include <cstddef>

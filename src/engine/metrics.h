@@ -103,7 +103,7 @@ struct EngineMetrics {
 
   int32_t kv_blocks_leased = 0;
   int32_t kv_blocks_leased_most = 0;  // in a step, so far
-  int32_t kv_blocks_idle = 0;  // kept for prompts that begin alike
+  int32_t kv_blocks_idle = 0;         // kept for prompts that begin alike
   int32_t kv_blocks_free = 0;
   KVTypes kv_type;
   bool prefix_cache = true;

@@ -1,13 +1,14 @@
 // What the attention kernels are asked, and what memory they want for it.
 //
-// Attention is over the stored K and V, whose planes hold kKVBlockTokens positions each (kv_type.h):
-// K transposed, [head_dim][position], so that q.k adds up in lanes that are positions; V
-// [position][head_dim]. Scales, where the type has them, go into the scores and into the weights.
+// Attention is over the stored K and V, whose planes hold kKVBlockTokens positions each
+// (kv_type.h): K transposed, [head_dim][position], so that q.k adds up in lanes that are positions;
+// V [position][head_dim]. Scales, where the type has them, go into the scores and into the weights.
 //
 // Exactness: a row's result depends on its q, its position and what is stored, not on which rows
 // share its task nor on who computes which segment. Scores add up in the order of the dimension,
-// the channels of each scale first; each segment of kAttentionSegment absolute positions has a softmax of its own, a part; a row's
-// parts are merged in the order of their segments (Milakov and Gimelshein, arXiv:1805.02867).
+// the channels of each scale first; each segment of kAttentionSegment absolute positions has a
+// softmax of its own, a part; a row's parts are merged in the order of their segments (Milakov and
+// Gimelshein, arXiv:1805.02867).
 #pragma once
 
 #include <array>

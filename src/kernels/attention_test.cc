@@ -97,8 +97,7 @@ struct Pool {
       : types(types_in),
         dim(dim_in),
         n_positions(n_positions_in),
-        block_stride(
-            std::max(kv_k_plane(types.k, dim).bytes, kv_v_plane(types.v, dim).bytes)),
+        block_stride(std::max(kv_k_plane(types.k, dim).bytes, kv_v_plane(types.v, dim).bytes)),
         n_blocks(blocks_for(n_positions)),
         k(static_cast<size_t>((n_blocks - 1) * block_stride + kv_k_plane(types.k, dim).bytes)),
         v(static_cast<size_t>((n_blocks - 1) * block_stride + kv_v_plane(types.v, dim).bytes)) {
@@ -135,7 +134,8 @@ struct Pool {
     for (int32_t i = 0; i < dim; ++i) there.push_back(stored(i));
     if (type != KVType::kInt8 && type != KVType::kInt4) return there;
     for (int32_t i = 0; i < dim; ++i)
-      values.push_back(static_cast<float>(transformed([&](int32_t j) { return there[j]; }, dim, i)));
+      values.push_back(
+          static_cast<float>(transformed([&](int32_t j) { return there[j]; }, dim, i)));
     return values;
   }
 
@@ -291,8 +291,8 @@ TEST(Attention, EveryIsaAndTypeMatchesTheExactSoftmax) {
           const auto got = attend(c, pool, kernel_table(isa), q, way, 0, c.n_rows);
           for (size_t i = 0; i < got.size(); ++i) {
             ASSERT_NEAR(got[i], want[i], c.q_size * 1e-5)
-                << isa_name(isa) << " " << kv_types_name(types) << " way "
-                << static_cast<int>(way) << " " << testing::PrintToString(c) << " value " << i;
+                << isa_name(isa) << " " << kv_types_name(types) << " way " << static_cast<int>(way)
+                << " " << testing::PrintToString(c) << " value " << i;
           }
         }
       }

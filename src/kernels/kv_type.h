@@ -97,16 +97,17 @@ inline constexpr int32_t kInt4Piece = 32;
   constexpr std::array<int64_t, kKVTypeCount> kBytes = {4, 2, 2, 1, 1};
   return kBytes[static_cast<size_t>(type)];
 }
-[[gnu::always_inline]] constexpr KVPlane kv_plane(KVType type, int32_t head_dim, int64_t rows, int64_t row_bytes) {
+[[gnu::always_inline]] constexpr KVPlane kv_plane(KVType type,
+                                                  int32_t head_dim,
+                                                  int64_t rows,
+                                                  int64_t row_bytes) {
   const int64_t scales = int64_t{2} * kKVBlockTokens * kv_scale_groups(type, head_dim);
   return {row_bytes, rows * row_bytes, rows * row_bytes + scales};
 }
 [[gnu::always_inline]] constexpr KVPlane kv_k_plane(KVType type, int32_t head_dim) {
   const int32_t channels = kv_k_row_channels(type);
-  return kv_plane(type,
-                  head_dim,
-                  (head_dim + channels - 1) / channels,
-                  kKVBlockTokens * kv_value_bytes(type));
+  return kv_plane(
+      type, head_dim, (head_dim + channels - 1) / channels, kKVBlockTokens * kv_value_bytes(type));
 }
 [[gnu::always_inline]] constexpr KVPlane kv_v_plane(KVType type, int32_t head_dim) {
   const int64_t row_bytes = type == KVType::kInt4

@@ -127,8 +127,8 @@ float load_value(KVType type, Place place) {
   uint16_t scale;
   std::memcpy(&scale, place.scale, sizeof scale);
   const auto byte = static_cast<uint8_t>(*place.value);
-  const int q = type == KVType::kInt8 ? static_cast<int8_t>(byte)
-                                      : (byte >> (place.upper ? 4 : 0) & 15) - 8;
+  const int q =
+      type == KVType::kInt8 ? static_cast<int8_t>(byte) : (byte >> (place.upper ? 4 : 0) & 15) - 8;
   return static_cast<float>(q) * f16_to_f32(scale);
 }
 // The plane of position p; only read.
@@ -208,11 +208,11 @@ void attend_segment(const AttentionTask& task, const Query& query, int32_t segme
   std::array<float, kAttentionSegment> scores;
   const int32_t start = segment * kAttentionSegment;
   attend(task,
-                query.q,
-                std::max(query.begin, start),
-                std::min(query.position, start + kAttentionSegment - 1),
-                scores.data(),
-                part);
+         query.q,
+         std::max(query.begin, start),
+         std::min(query.position, start + kAttentionSegment - 1),
+         scores.data(),
+         part);
 }
 
 // sum += part, both relative to their own highest score.

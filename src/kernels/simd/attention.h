@@ -145,7 +145,8 @@ struct Attention {
                    job.merged + i * job.part_stride);
       }
     }
-    for (int32_t i = 0; i < job.queries; ++i) values(task).write(task, i, job.merged + i * job.part_stride);
+    for (int32_t i = 0; i < job.queries; ++i)
+      values(task).write(task, i, job.merged + i * job.part_stride);
   }
 
   static void segment(const AttentionTask& task, int32_t segment, float* part) {

@@ -82,8 +82,8 @@ struct AttentionKeys {
       Tiles::template dots_of<kStored>(n, q, k, head_dim, nullptr, false, scores, ahead);
     } else {
       constexpr int32_t kChannels = kv_scale_channels(kType);
-      constexpr int64_t kPiece = kChannels / kv_k_row_channels(kStored) * kKVBlockTokens *
-                                 kv_value_bytes(kStored);
+      constexpr int64_t kPiece =
+          kChannels / kv_k_row_channels(kStored) * kKVBlockTokens * kv_value_bytes(kStored);
       for (int32_t d = 0; d < head_dim; d += kChannels) {
         const int64_t at = d / kChannels;
         Tiles::template dots_of<kStored>(n,

@@ -67,8 +67,7 @@ struct KVQuantise {
     F highest = V::zero_f();
     for_vectors(n, [&](int32_t i, auto mask) {
       const F v = V::load(x + i, mask);
-      magnitudes =
-          V::max_unsigned(magnitudes, V::bit_and(V::as_int(v), V::set1(0x7fffffff)));
+      magnitudes = V::max_unsigned(magnitudes, V::bit_and(V::as_int(v), V::set1(0x7fffffff)));
       highest = V::max(highest, v);
     });
     const uint32_t bits = V::largest_unsigned(magnitudes);
