@@ -51,7 +51,7 @@ int32_t most_leased(bool paged, int32_t context) {
     Request request;
     request.prompt.assign(static_cast<size_t>(kTrace[i].prompt), i);
     request.max_tokens = kMaxTokens;
-    scheduler.add(RequestId{static_cast<uint64_t>(i)}, request);
+    scheduler.add(RequestId{static_cast<uint32_t>(i)}, request);
     left.push_back(kTrace[i].answer);
   }
   int32_t most = 0;
