@@ -2,7 +2,7 @@
 // token is. Layout: block by block, so that the pages of blocks that were never used never come in,
 // huge as they are; within a block layer by layer, of each first K, then V, by heads: what one KV
 // head needs of a block is one contiguous plane. How positions lie in a plane is the kernels'
-// choice (kernels/attention_task.h).
+// choice (kernels/kv_type.h).
 #pragma once
 
 #include <cstddef>

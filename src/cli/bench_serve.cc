@@ -17,6 +17,7 @@
 #include "cli/terminal.h"
 #include "cli/verb.h"
 #include "cli/verbs.h"
+#include "measure/http_call.h"
 #include "measure/load_client.h"
 #include "measure/load_report.h"
 #include "measure/workload.h"
@@ -82,11 +83,7 @@ Status bench_serve(ServeCommand command) {
     return usage_error("--endpoint {}: is chat or completions", command.endpoint);
   if (command.rate) report.workload.rate = *command.rate;
   FARTHING_TRY(report.slo, parse_slo(command.goodput));
-  if (!command.api_key_file.empty()) {
-    FARTHING_TRY(std::string key, read_file(command.api_key_file, 1 << 16));
-    target.api_key = key.substr(0, key.find_first_of("\r\n"));
-  }
-  while (target.url.ends_with('/')) target.url.pop_back();
+  FARTHING_TRY(target.api_key, read_api_key(command.api_key_file));
   target.chat = command.endpoint == "chat";
   target.ignore_eos = !command.stop_at_eos;
   FARTHING_TRY(const ServedModel model, ask_model(target));

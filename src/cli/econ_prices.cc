@@ -158,12 +158,8 @@ std::string label_of(const std::map<std::string, double>& values,
 
 Result<EconReport> cost_of_server(const PricesCommand& command, Scenario scenario) {
   FARTHING_TRY(const Url url, parse_url(command.from, "--from"));
-  std::string key;
-  if (!command.api_key_file.empty()) {
-    FARTHING_TRY(key, read_file(command.api_key_file, 1 << 16));
-    key = key.substr(0, key.find_first_of("\r\n"));
-  }
-  const std::string path = url.base.empty() || url.base == "/" ? "/metrics" : url.base;
+  FARTHING_TRY(const std::string key, read_api_key(command.api_key_file));
+  const std::string path = url.base.empty() ? "/metrics" : url.base;
   const Result<HttpAnswer> answer = http_get({.url = {url.host, url.port, ""},
                                               .path = path,
                                               .api_key = key,

@@ -24,7 +24,6 @@ constexpr Alias kAliases[] = {
     {"gemma3", "gemma-3-270m-q4_k_m.gguf"},
 };
 
-constexpr std::string_view kKVTypeNames = "f16|bf16|f32|int8|int4";
 constexpr int32_t kMostContext = 1 << 24;
 constexpr int32_t kMostThreads = 1024;
 
@@ -163,6 +162,17 @@ Result<std::unique_ptr<Model>> load_draft_model(ModelOptions& options, const Loa
   return model;
 }
 
+namespace {
+
+std::string kv_type_names() {
+  std::string names;
+  for (const KVType type : kKVTypes)
+    names += (names.empty() ? "" : "|") + std::string(kv_type_name(type));
+  return names;
+}
+
+}  // namespace
+
 void add_kv_type(CLI::App& verb,
                  const std::string& flag,
                  KVTypes& target,
@@ -173,15 +183,15 @@ void add_kv_type(CLI::App& verb,
             const auto type = [&](std::string_view name) {
               if (const std::optional<KVType> found = kv_type_from_name(name)) return *found;
               throw CLI::ValidationError(flag,
-                                         fmt::format("'{}' is none of {}", name, kKVTypeNames));
+                                         fmt::format("'{}' is none of {}", name, kv_type_names()));
             };
             const size_t comma = text.find(',');
             const KVType k = type(std::string_view(text).substr(0, comma));
             target = {k, comma == text.npos ? k : type(std::string_view(text).substr(comma + 1))};
           },
           description + "; two: of keys, of values")
-      ->type_name(fmt::format("{}[,...]", kKVTypeNames))
-      ->default_str(std::string(kv_type_name(target.k)));
+      ->type_name(kv_type_names() + "[,...]")
+      ->default_str(kv_types_name(target));
 }
 
 Result<std::string> resolve_alias(const std::string& name) {

@@ -19,6 +19,7 @@
 #include "cli/scoring.h"
 #include "cli/verb.h"
 #include "cli/verbs.h"
+#include "measure/http_call.h"
 #include "measure/logits_file.h"
 #include "measure/quality_report.h"
 #include "measure/questions.h"
@@ -199,21 +200,18 @@ class Subject {
   static Result<Subject> open(const QualityOptions& options, const Reference& reference) {
     const ModelOptions& model = options.scoring.model;
     Subject subject;
-    if (!model.model.starts_with("http://")) {
+    if (model.model.find("://") == std::string::npos) {
       FARTHING_TRY(subject.local_, Scorer::open(model.model, model.load, model.engine));
       subject.loaded_ = subject.local_->loaded.get();
       return subject;
     }
+    FARTHING_TRY_VOID(parse_url(model.model, "--model"));
     subject.loaded_ = reference.model();
     if (!subject.loaded_)
       return usage_error("--model {}: a served model needs a reference that isn't a saved file",
                          model.model);
     LoadTarget target{.url = model.model};
-    while (target.url.ends_with('/')) target.url.pop_back();
-    if (!options.api_key_file.empty()) {
-      FARTHING_TRY(const std::string key, read_file(options.api_key_file, 1 << 16));
-      target.api_key = key.substr(0, key.find_first_of("\r\n"));
-    }
+    FARTHING_TRY(target.api_key, read_api_key(options.api_key_file));
     FARTHING_TRY(subject.served_, ServedScorer::connect(target, subject.loaded_->tokenizer));
     return subject;
   }

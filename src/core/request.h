@@ -21,9 +21,8 @@ struct Request {
   int32_t max_tokens = 16;  // >= 1 per sample (0: only evaluate the prompt)
   int32_t min_tokens = 0;   // no stop of any kind before that many
   bool ignore_eos = false;
-  // What the model says of the prompt's own tokens comes first, as events of_prompt;
-  // sampling.logprobs
-  // >= 0, n == 1. All of the prompt is computed then, whatever is stored of it.
+  // What the model says of the prompt's own tokens comes first, as events of_prompt. Needs logprobs
+  // and n == 1; all of the prompt is computed then, whatever is stored of it.
   bool score_prompt = false;
   bool skip_special = true;          // control tokens don't appear in the text
   bool include_stop = false;         // the stop string that ended the text is part of it

@@ -14,6 +14,8 @@
 #include <chrono>
 #include <utility>
 
+#include "base/mapped_file.h"
+
 namespace farthing {
 namespace {
 
@@ -21,6 +23,8 @@ namespace asio = boost::asio;
 namespace beast = boost::beast;
 namespace http = boost::beast::http;
 using asio::ip::tcp;
+
+constexpr size_t kMostKeyBytes = 1 << 16;
 
 // The parser, filled, or `fault`.
 asio::awaitable<void> exchange(asio::io_context& io,
@@ -74,6 +78,7 @@ Result<Url> parse_url(std::string_view text, std::string_view flag) {
   Url url{.port = "80"};
   const size_t slash = std::min(text.find('/'), text.size());
   url.base = text.substr(slash);
+  while (url.base.ends_with('/')) url.base.pop_back();
   std::string_view host = text.substr(0, slash);
   const size_t colon = host.rfind(':');
   if (colon != host.npos && host.find(']', colon) == host.npos) {
@@ -85,6 +90,12 @@ Result<Url> parse_url(std::string_view text, std::string_view flag) {
   if (url.host.empty() || url.port.empty())
     return usage_error("{} {}: there is no host", flag, whole);
   return url;
+}
+
+Result<std::string> read_api_key(const std::string& file) {
+  if (file.empty()) return std::string();
+  FARTHING_TRY(const std::string text, read_file(file, kMostKeyBytes));
+  return text.substr(0, text.find_first_of("\r\n"));
 }
 
 Result<HttpAnswer> http_get(const HttpCall& call) {

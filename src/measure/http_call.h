@@ -9,12 +9,15 @@
 
 namespace farthing {
 
-// "http://host:port/base" in parts.
+// "http://host:port/base" in parts; no slash ends the base.
 struct Url {
   std::string host, port, base;
 };
 // `flag` is what the error names.
 Result<Url> parse_url(std::string_view text, std::string_view flag);
+
+// The first line of a file; empty if there is no name of one.
+Result<std::string> read_api_key(const std::string& file);
 
 struct HttpAnswer {
   int status = 0;

@@ -339,7 +339,7 @@ Result<ServedModel> ask_model(const LoadTarget& target) {
   if (!answer) {
     return no_resource(
         "no server answers at {} ({}): start one with `farthing serve`, or give "
-        "another --url",
+        "another address",
         target.url,
         answer.error().message);
   }

@@ -91,8 +91,7 @@ struct AttentionTiles {
         }
       };
       for (int32_t d = 0; d < channels; d += kStep, row += kRow) {
-        const int32_t r = d / kStep;
-        if (at == 0 && (kRow >= 64 || r % 2 == 0)) prefetch<kRow>(ahead + r * kRow);
+        if (at == 0) prefetch_line(ahead, d / kStep * kRow);
         const float* of = q + int64_t{d} * kGroup;
         const std::byte* upper = row + kLanes * kBytes<kType>;
         add(of, load_values<kType>(row), load_values<kType>(upper));
