@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <cmath>
+#include <numbers>
 #include <vector>
 
 #include "base/chart.h"
@@ -53,6 +55,28 @@ struct Point {
   size_t number;  // of the rung, as the page counts them
   double x, y;
 };
+
+struct Spot {
+  double x, y;
+};
+
+// The nearest place around a dot, within the axes, where its number covers nothing; where there is
+// none, above it.
+Spot free_spot(Spot dot, const Axis& x, const Axis& y, const std::vector<Spot>& taken) {
+  constexpr double kApart = 18;
+  for (double radius = kApart; radius <= 6 * kApart; radius += kApart / 2) {
+    for (int i = 0; i < 16; ++i) {
+      const double angle = (i - 4) * std::numbers::pi / 8;  // up first
+      const Spot spot{dot.x + radius * std::cos(angle), dot.y + radius * std::sin(angle)};
+      const bool inside = spot.x > x.from && spot.x < x.to && spot.y < y.from && spot.y > y.to;
+      const auto clear = [&](Spot other) {
+        return std::hypot(spot.x - other.x, spot.y - other.y) >= kApart - 1e-9;
+      };
+      if (inside && std::ranges::all_of(taken, clear)) return spot;
+    }
+  }
+  return {dot.x, dot.y - kApart};
+}
 
 std::string svg(double height, const std::string& title, const std::string& body) {
   return fmt::format(
@@ -163,13 +187,21 @@ struct Page {
                    x.at(points[i].x),
                    y.at(points[i].y),
                    "path");
+    std::vector<Spot> taken;  // by dots and numbers
+    for (const Point& p : points) taken.push_back({x.at(p.x), y.at(p.y)});
     for (const Point& p : points) {
+      const Spot dot{x.at(p.x), y.at(p.y)};
       body += fmt::format(
-          "<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"10\" class=\"dot\"><title>{}</title></circle>",
-          x.at(p.x),
-          y.at(p.y),
+          "<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"4\" class=\"dot\"><title>{}</title></circle>",
+          dot.x,
+          dot.y,
           text_of(p.rung->at("title")));
-      body += label(x.at(p.x), y.at(p.y) + 4, "middle", std::to_string(p.number), "number");
+      const Spot number = free_spot(dot, x, y, taken);
+      taken.push_back(number);
+      body += line(dot.x, dot.y, number.x, number.y, "leader");
+      body += fmt::format(
+          "<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"9\" class=\"plate\"/>", number.x, number.y);
+      body += label(number.x, number.y + 4, "middle", std::to_string(p.number), "number");
     }
     body += label((x.from + x.to) / 2, y.from + 34, "middle", x_name);
     body += label(x.from, y.to - 10, "start", y_name);
@@ -351,7 +383,8 @@ constexpr std::string_view kStyle =
     "svg text{fill:var(--ink)}svg .small{fill:var(--soft);font-size:12px}"
     ".grid{stroke:var(--grid)}.path{stroke:var(--soft);stroke-dasharray:3 3}.bar{fill:var(--bar)}"
     ".saved{fill:var(--saved)}.dearer{fill:var(--dearer)}.rest{fill:var(--rest)}"
-    ".dot{fill:var(--bar)}svg .number{fill:#fff;font-size:11px}"
+    ".dot{fill:var(--bar)}.plate{fill:var(--paper)}.leader{stroke:var(--bar)}"
+    "svg .number{font-size:12px}"
     "table{border-collapse:collapse;font-size:.85em;display:block;overflow-x:auto}"
     "th,td{text-align:left;padding:.3em .6em;border-bottom:1px solid var(--grid);"
     "vertical-align:top}i,.soft{color:var(--soft)}li{margin:.5em 0}</style>";
