@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""bench/peers/run, serve and types with a made-up peer whose figures are known: usage: run_test.py FARTHING"""
+"""bench/peers/run, serve, long_prompt and types with a made-up peer whose figures are known: usage: run_test.py FARTHING"""
 
 import json
 import os
@@ -185,6 +185,32 @@ class Serve(unittest.TestCase):
         for cell in (f"{TOY}:0:8:4", f"{TOY}:1:8", "no such file:1:8:4", f"{TOY}:1:8:4:5:6"):
             done = subprocess.run([sys.executable, str(HERE / "serve"), "--cell", cell], capture_output=True, check=False)
             self.assertEqual(done.returncode, 2, cell)
+
+
+class LongPrompt(unittest.TestCase):
+    def test_gaps_before_and_meanwhile(self):
+        with tempfile.TemporaryDirectory() as folder:
+            peer = script(folder, "llama-server", FAKE_SERVER.replace("FARTHING", os.path.abspath(FARTHING)))
+            command = [sys.executable, str(HERE / "long_prompt"), str(TOY), "--farthing", FARTHING, "--llama-server",
+                       str(peer), "--streams", "2", "--stream-prompt", "4", "--prompt", "100", "--context", "1024",
+                       "--quiet", "0.1", "--json"]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            rounds = json.loads(done.stdout)
+            self.assertEqual([list(r) for r in rounds], [["farthing", "llama-server"], ["llama-server", "farthing"]])
+            for figures in (figures for r in rounds for figures in r.values()):
+                self.assertGreater(figures["before_p50"], 0)
+                self.assertLessEqual(figures["meanwhile_p50"], figures["meanwhile_p99"])
+                self.assertLessEqual(figures["meanwhile_p99"], figures["meanwhile_most"])
+                self.assertGreater(figures["ttft"], 0)
+
+    def test_says_what_failed(self):
+        command = [sys.executable, str(HERE / "long_prompt"), str(TOY), "--farthing", FARTHING, "--llama-server",
+                   "none", "--prompt", "9000", "--context", "64", "--streams", "1", "--stream-prompt", "4"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("a stream brought no answer", done.stderr)
+        self.assertNotIn("Traceback", done.stderr)
 
 
 # Loses nothing, and finds every file as likely.
